@@ -1,0 +1,13 @@
+execute_process(COMMAND git -C ${SOURCE} describe --always --dirty --abbrev=10 OUTPUT_VARIABLE REVISION
+                OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE FAILED)
+if(FAILED)
+  set(REVISION "unknown")
+endif()
+set(TEXT "#pragma once\n#define LACUNA_VERSION \"${VERSION}\"\n#define LACUNA_REVISION \"${REVISION}\"\n#define LACUNA_BUILD \"${BUILD}\"\n")
+set(OLD "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} OLD)
+endif()
+if(NOT OLD STREQUAL TEXT)
+  file(WRITE ${OUT} "${TEXT}")
+endif()

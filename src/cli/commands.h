@@ -1,0 +1,21 @@
+#pragma once
+// The commands of the program. Each takes its arguments and returns the exit code; faults are thrown.
+
+#include <span>
+#include <string>
+
+namespace lacuna {
+
+using Arguments = std::span<const std::string>;
+
+int pretrain_command(Arguments arguments);
+int resume_command(Arguments arguments);
+int plan_command(Arguments arguments);
+int eval_command(Arguments arguments);
+int inspect_command(Arguments arguments);
+int methods_command(Arguments arguments);
+int config_command(Arguments arguments);
+int doctor_command(Arguments arguments);
+int demo_command(Arguments arguments);
+
+}  // namespace lacuna

@@ -1,0 +1,84 @@
+#include <c10/util/Exception.h>
+#include <malloc.h>
+
+#include <climits>
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "cli/commands.h"
+#include "cli/version.h"
+
+namespace {
+
+using namespace lacuna;
+
+struct Command {
+  std::string name;
+  int (*run)(Arguments);
+  std::string help;
+};
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> kCommands = {
+      {"pretrain", pretrain_command, "[RECIPE.toml] key=value …   train a student; minimal: method=cae_v2 data=DIR teacher=DIR out=DIR"},
+      {"resume", resume_command, "OUT [key=value …]           go on with a run exactly where it stopped"},
+      {"plan", plan_command, "[RECIPE.toml] key=value …   say what pretrain would do, and how long it would take"},
+      {"eval", eval_command, "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
+      {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
+      {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
+      {"config", config_command, "[KEY] [method=… model=…]    every key with type, unit, default and meaning"},
+      {"doctor", doctor_command, "                            what this machine offers, in words"},
+      {"demo", demo_command, "[out=DIR] [seed=N]          the whole path on built-in data, in minutes"}};
+  return kCommands;
+}
+
+void print_help() {
+  std::cout << "lacuna " << version_text() << ": masked image modeling against CLIP-like targets\n\nusage: lacuna COMMAND …\n\n";
+  for (const Command& command : commands()) std::printf("  %-9s %s\n", command.name.c_str(), command.help.c_str());
+  std::cout << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and resumable\n";
+}
+
+int dispatch(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "help" || arguments[0] == "--help" || arguments[0] == "-h") {
+    print_help();
+    return arguments.empty() ? static_cast<int>(ExitCode::kUser) : 0;
+  }
+  if (arguments[0] == "--version" || arguments[0] == "version") {
+    std::cout << "lacuna " << version_text() << "\n";
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const Command& command : commands()) {
+    if (command.name == arguments[0]) return command.run(Arguments(arguments).subspan(1));
+    names.push_back(command.name);
+  }
+  const auto close = nearest(arguments[0], names);
+  fail("no command named '", arguments[0], "'", close ? "; did you mean " + *close + "?" : "", " (lacuna help lists them)");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Activations of one step are larger than what glibc keeps by default: it would return them to the kernel at every
+  // free and fault their pages in again at every allocation.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  try {
+    return dispatch({argv + 1, argv + argc});
+  } catch (const Error& error) {
+    std::fprintf(stderr, "lacuna: %s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "lacuna: LibTorch failed: %s\n", error.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "lacuna: out of memory; a smaller train.batch_size, or train.accumulate, needs less\n");
+    return static_cast<int>(ExitCode::kUser);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "lacuna: internal error: %s\nThis is a bug: please report it with the command that led to it.\n", error.what());
+  }
+  return static_cast<int>(ExitCode::kInternal);
+}

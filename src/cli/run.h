@@ -1,0 +1,44 @@
+#pragma once
+// Everything a run is made of, built in order from its configuration: sources, tokenizer, method, loader, plan. Used by
+// pretrain, resume and plan alike.
+
+#include <memory>
+#include <ostream>
+
+#include "cli/run_config.h"
+#include "train/trainer.h"
+
+namespace lacuna {
+
+struct Run {
+  RunConfig config;
+  at::Device device = at::kCPU;
+  bool bf16 = false;
+  int threads = 1;
+  std::unique_ptr<Source> source;
+  std::unique_ptr<Source> eval_train, eval_val;  // both or neither
+  std::shared_ptr<const Tokenizer> tokenizer;    // only where captions are read
+  std::unique_ptr<Method> method;
+  std::unique_ptr<Loader> loader;
+  Plan plan;
+  std::vector<std::string> notes;                // choices made, for the first screen
+
+  std::filesystem::path out() const { return config.out; }
+};
+
+// Sets the threads of the process and builds the run. Nothing is written but, where a tokenizer is trained, its folder
+// OUT/tokenizer (only when `write` is set).
+Run assemble(RunConfig config, bool write);
+
+// The first screen: what will happen.
+void print_plan(const Run& run, std::ostream& out);
+
+// What each checkpoint says of its run.
+nlohmann::json describe_run(const Run& run);
+
+std::unique_ptr<Trainer> make_trainer(Run& run, std::ostream& progress);
+
+// Trains, exports, evaluates, says what next. Returns the exit code.
+int train_to_end(Run& run, Trainer& trainer, std::ostream& out);
+
+}  // namespace lacuna

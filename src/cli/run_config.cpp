@@ -1,0 +1,128 @@
+#include "cli/run_config.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/suggest.h"
+#include "methods/methods.h"
+
+namespace lacuna {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kGenerated = "shapes";  // a source that is no path
+
+std::string absolute(const std::string& path) {
+  return path.empty() || path == kGenerated ? path : fs::absolute(path).lexically_normal().string();
+}
+
+bool is_recipe(const std::string& argument) {
+  return argument.ends_with(".toml") && argument.find('=') == std::string::npos && !argument.starts_with("-");
+}
+
+Settings read_settings(std::span<const std::string> arguments) {
+  std::vector<std::string> overrides(arguments.begin(), arguments.end());
+  Settings settings;
+  if (!overrides.empty() && is_recipe(overrides.front())) {
+    settings = Settings::from_toml(overrides.front());
+    overrides.erase(overrides.begin());
+  }
+  settings.override_with(overrides);
+  return settings;
+}
+
+void check_together(const RunConfig& c) {
+  const AugmentConfig& a = c.recipe.augment;
+  check(a.crop_min <= a.crop_max, "augment: crop_min ", a.crop_min, " is above crop_max ", a.crop_max);
+  check(a.aspect_min <= a.aspect_max, "augment: aspect_min ", a.aspect_min, " is above aspect_max ", a.aspect_max);
+  check(c.device == "auto" || c.device == "cpu" || c.device.starts_with("cuda"), "device: expected auto, cpu, cuda or cuda:N, found '", c.device, "'");
+}
+
+RunConfig configure(const Settings& settings, Origins* origins) {
+  const RunConfig plain;
+  RunConfig config = default_run(settings.peek_string("method").value_or(plain.method), settings.peek_string("model").value_or(plain.model));
+  const Origins set = apply(settings, config);
+  if (origins) *origins = set;
+  check_together(config);
+  return config;
+}
+
+}  // namespace
+
+void DataConfig::fields(Fields& f) {
+  f.add("path", path, {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator"});
+  f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
+  f.add("class_captions", class_captions, {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
+  f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
+  f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
+  f.add("workers", workers, {.help = "loader threads; auto is a quarter of the cores, at least 1", .min = 1, .max = 256, .aliases = {"num_workers"}, .on_resume = kMayChange});
+  f.add("prefetch", prefetch, {.help = "batches made ahead", .min = 1, .max = 64, .on_resume = kMayChange});
+  f.add("max_bad_share", max_bad_share, {.help = "the run stops when more of the images than this cannot be read", .min = 0, .max = 1, .on_resume = kMayChange});
+}
+
+SourceConfig DataConfig::source() const {
+  return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side};
+}
+
+void EvalConfig::fields(Fields& f) {
+  f.add("data", data, {.help = "labelled images for the evaluation beside the run; empty takes the training source where it has labels and a val split", .on_resume = kMayChange});
+  f.add("every", every, {.help = "how often kNN is measured; 0 only at the end", .on_resume = kMayChange, .bare = Duration::Unit::kEpochs});
+  f.add("k", k, {.help = "neighbours", .min = 1, .on_resume = kMayChange});
+  f.add("temperature", temperature, {.help = "of the neighbours' weights", .min = 0, .above_min = true, .on_resume = kMayChange});
+  f.add("linear", linear, {.help = "also a linear probe at the end", .on_resume = kMayChange});
+  f.add("max_samples", max_samples, {.help = "images of each split that are looked at during the run", .min = 1, .on_resume = kMayChange});
+}
+
+void TextConfigFields::fields(Fields& f) {
+  f.add("tokenizer", tokenizer, {.help = "folder with vocab.json and merges.txt; empty trains one on the captions"});
+  f.add("vocabulary", vocabulary, {.help = "size of the vocabulary that is trained", .min = 515, .max = 1 << 20});
+}
+
+void RunConfig::fields(Fields& f) {
+  f.add("method", method, {.help = "row of the table that `lacuna methods` prints"});
+  f.add("model", model, {.help = "size of the student: micro, tiny, small, base, large"});
+  f.add("out", out, {.help = "folder of the run"});
+  f.add("seed", seed, {.help = "names every random number of the run"});
+  f.add("device", device, {.help = "auto, cpu, cuda or cuda:N", .on_resume = kMayChange});
+  f.add("threads", threads, {.help = "compute threads; auto is all cores (a resume is bit-exact with the same number)", .min = 1, .max = 4096, .on_resume = kMayChange});
+  f.add("precision", precision, kPrecisions, {.help = "arithmetic of the matrix products"});
+  f.table("data", data, {.help = "what is trained on", .shorthand = "path"});
+  f.table("teacher", teacher, {.help = "what makes the targets", .shorthand = "path"});
+  recipe.composition.fields(f);
+  f.table("augment", recipe.augment, {.help = "how samples are varied"});
+  f.table("train", recipe.train, {.help = "length, batch and learning rate"});
+  f.table("text", text, {.help = "captions"});
+  f.table("checkpoint", checkpoint, {.help = "saved states"});
+  f.table("log", log, {.help = "records and pictures"});
+  f.table("eval", eval, {.help = "evaluation beside the run", .shorthand = "data"});
+}
+
+RunConfig default_run(const std::string& method, const std::string& model) {
+  RunConfig config;
+  config.method = method;
+  config.model = model;
+  config.recipe = recipe_of(method, model);
+  return config;
+}
+
+RunConfig parse_run(std::span<const std::string> arguments, Origins* origins) { return configure(read_settings(arguments), origins); }
+
+RunConfig read_run(const fs::path& out) {
+  const fs::path path = out / "config.toml";
+  check(fs::exists(path), out.string(), ": not a run; config.toml is missing");
+  return configure(Settings::from_toml(path), nullptr);
+}
+
+void make_paths_absolute(RunConfig& c) {
+  c.out = absolute(c.out);
+  c.data.path = absolute(c.data.path);
+  c.eval.data = absolute(c.eval.data);
+  c.text.tokenizer = absolute(c.text.tokenizer);
+  if (!c.teacher.path.empty()) c.teacher.path = absolute(c.teacher.path.string());
+  for (ObjectiveConfig& objective : c.recipe.composition.objectives) {
+    if (!objective.teacher.path.empty()) objective.teacher.path = absolute(objective.teacher.path.string());
+  }
+}
+
+}  // namespace lacuna

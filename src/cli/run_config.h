@@ -1,0 +1,84 @@
+#pragma once
+// The configuration of a run: what the command line and a recipe set, and what is written to OUT/config.toml.
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "data/open_source.h"
+#include "methods/recipe.h"
+
+namespace lacuna {
+
+inline constexpr Named<SourceKind> kSourceKinds[] = {
+    {SourceKind::kAuto, "auto", "by what the path is"},
+    {SourceKind::kFolder, "folder", "all images below a folder, labels ignored"},
+    {SourceKind::kClasses, "classes", "one sub-folder per class"},
+    {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions"},
+    {SourceKind::kShapes, "shapes", "built-in synthetic scenes"}};
+
+struct DataConfig {
+  std::string path;
+  SourceKind kind = SourceKind::kAuto;
+  std::vector<std::string> class_captions;
+  int64_t size = 10000;
+  int side = 64;
+  std::optional<int> workers;
+  int prefetch = 3;
+  double max_bad_share = 0.01;
+
+  void fields(Fields& f);
+  SourceConfig source() const;
+};
+
+struct EvalConfig {
+  std::string data;
+  Duration every{20, Duration::Unit::kPercent};
+  int k = 20;
+  double temperature = 0.07;
+  bool linear = false;
+  int64_t max_samples = 10000;
+
+  void fields(Fields& f);
+};
+
+struct TextConfigFields {
+  std::string tokenizer;
+  int vocabulary = 1024;
+
+  void fields(Fields& f);
+};
+
+struct RunConfig {
+  std::string method = "cae_v2";
+  std::string model = "base";
+  std::string out;
+  uint64_t seed = 0;
+  std::string device = "auto";
+  std::optional<int> threads;
+  Precision precision = Precision::kAuto;
+  DataConfig data;
+  TeacherConfig teacher;
+  Recipe recipe;
+  TextConfigFields text;
+  CheckpointConfig checkpoint;
+  LogConfig log;
+  EvalConfig eval;
+
+  void fields(Fields& f);
+};
+
+// The defaults for a method and student size.
+RunConfig default_run(const std::string& method, const std::string& model);
+
+// Reads arguments: an optional recipe file first, then key=value. Method and model are looked up first, since the other
+// defaults depend on them. Throws one Error that lists every mistake. `origins` says where each key was set.
+RunConfig parse_run(std::span<const std::string> arguments, Origins* origins = nullptr);
+
+// The configuration a run was started with, from OUT/config.toml.
+RunConfig read_run(const std::filesystem::path& out);
+
+// With relative paths made absolute, so that the saved configuration runs from anywhere.
+void make_paths_absolute(RunConfig& config);
+
+}  // namespace lacuna

@@ -1,0 +1,70 @@
+#pragma once
+// Geometry and colour of one sample, equal to torchvision's transforms on Pillow images, and the views made from it.
+//
+// Each random rule is split in two: the draw, which takes random numbers, and the operation, which is a pure function
+// of what was drawn.
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "base/rng.h"
+#include "data/view.h"
+#include "io/image.h"
+#include "io/resize.h"
+
+namespace lacuna {
+
+// RandomResizedCrop's box: ten tries of an area (uniform share of the image's) and an aspect (log-uniform), then the
+// largest centred box whose aspect is allowed. Each try takes uniform numbers from [0, 1) in the order area, aspect
+// and, once accepted, top, left.
+Box draw_crop(int width, int height, const AugmentConfig& config, const std::function<double()>& uniform);
+Box draw_crop(int width, int height, const AugmentConfig& config, Rng& rng);
+
+void flip_horizontal(Image& image);
+
+// Pillow's ImageEnhance: blends black, the mean gray or the luma image (factor 0) with the image (factor 1) in float32,
+// truncated and clamped to 8 bits. Factors are at least 0.
+void adjust_brightness(Image& image, double factor);
+void adjust_contrast(Image& image, double factor);
+void adjust_saturation(Image& image, double factor);
+
+enum class ColorOp { kBrightness, kContrast, kSaturation };
+
+struct ColorJitter {
+  double brightness = 1.0;
+  double contrast = 1.0;
+  double saturation = 1.0;
+  std::array<ColorOp, 3> order = {ColorOp::kBrightness, ColorOp::kContrast, ColorOp::kSaturation};
+};
+
+// Factors uniform in [max(0, 1 - strength), 1 + strength], the order a uniform permutation (torchvision's ColorJitter
+// without hue).
+ColorJitter draw_color_jitter(double strength, Rng& rng);
+void color_jitter(Image& image, const ColorJitter& jitter);
+
+// The views of one sample: jitter on the whole image, flip, one crop, then one resize per view. A pure function of its
+// arguments: each draw has a stream named by seed, purpose, epoch and sample.
+std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
+                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample);
+
+// Where the evaluation transform looks: the image is resized to width x height, then cropped at (left, top), which are
+// negative where the crop reaches out by that many pixels.
+struct CenterGeometry {
+  int width = 0, height = 0, left = 0, top = 0;
+};
+
+// torchvision's Resize(short_side) and CenterCrop(crop): the long side truncated, the offsets rounded with ties to
+// even. (transformers' CLIP processor truncates the offsets.)
+CenterGeometry center_geometry(int width, int height, int short_side, int crop);
+
+// Resize(short_side), then CenterCrop(side), zero where the image is smaller than the crop. Only the pixels that are
+// kept are made. Throws Error(kBadData) for an image so elongated that its long side would pass 2^24.
+Image center_view(const Image& image, int side, int short_side, Kernel kernel);
+
+// The evaluation transform, stated as timm does: the short side is floor(side / crop_ratio).
+Image center_view(const Image& image, int side, Kernel kernel, double crop_ratio);
+
+}  // namespace lacuna

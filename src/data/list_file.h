@@ -1,0 +1,25 @@
+#pragma once
+// Lists of images. Paths are relative to the list's folder, or absolute.
+//
+//   .txt .tsv   path [TAB label [TAB caption]]
+//   .csv        RFC 4180 with a header line; columns image | path | filename | file_name, label | class, caption
+//   .jsonl      one object a line: path | image | file_name, label | class, caption (text) or captions (list of texts)
+//
+// Labels are numbers from 0 when every label of the list is one; else they are names, and classes are the distinct
+// names sorted by bytes. An empty label means none. Lines with a caption that name the same image add up to one sample
+// with several captions; lines without a caption are samples of their own, so an image may be repeated.
+
+#include <filesystem>
+
+#include "data/file_source.h"
+
+namespace lacuna {
+
+// Whether the path's ending is one of the above.
+bool is_list_file(const std::filesystem::path& path);
+
+// Throws Error that names the line: malformed lines, contradicting labels, an empty list, or a list none of whose
+// probed images exists (first, middle and last are probed; single missing files are the loader's affair).
+FileListing read_list(const std::filesystem::path& path);
+
+}  // namespace lacuna

@@ -1,0 +1,178 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "data/augment.h"
+
+namespace lacuna {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxPrefetch = 1024;
+constexpr int kMaxSubstitutes = 64;  // by then the share of bad samples is past any sensible limit
+
+Order checked_order(const Source& source, const LoaderConfig& config) {
+  check(config.threads >= 1 && config.threads <= kMaxThreads, "data.threads: expected 1 to ", kMaxThreads, ", found ",
+        config.threads);
+  check(config.prefetch >= 1 && config.prefetch <= kMaxPrefetch, "data.prefetch: expected 1 to ", kMaxPrefetch,
+        " batches, found ", config.prefetch);
+  return {source.size(), config.batch_size, config.seed, config.rank, config.world};
+}
+
+std::size_t pixel_bytes(const ViewSpec& view) { return static_cast<std::size_t>(view.side) * view.side * 3; }
+
+HostBatch allocated(const std::vector<ViewSpec>& views, std::int64_t batch_size, bool captions) {
+  const auto size = static_cast<std::size_t>(batch_size);
+  HostBatch batch;
+  batch.size = batch_size;
+  for (const ViewSpec& view : views) batch.views.emplace_back(size * pixel_bytes(view));
+  batch.ids.resize(size);
+  batch.labels.resize(size);
+  if (captions) batch.captions.resize(size);
+  return batch;
+}
+
+}  // namespace
+
+Loader::Loader(const Source& source, std::vector<ViewSpec> views, const AugmentConfig& augment,
+               const LoaderConfig& config, const std::filesystem::path& quarantine_file)
+    : source_(source),
+      views_(std::move(views)),
+      augment_(augment),
+      config_(config),
+      order_(checked_order(source, config)),
+      quarantine_(quarantine_file, source.size(), config.max_bad_share) {
+  for (const ViewSpec& view : views_) invariant(view.side > 0, "Loader: a view of side ", view.side);
+  ring_.resize(static_cast<std::size_t>(config_.prefetch) + 1);
+  for (Slot& slot : ring_) slot.batch = allocated(views_, order_.local_batch(), config_.captions);
+}
+
+Loader::~Loader() { stop(); }
+
+void Loader::start(std::int64_t global_step) {
+  invariant(global_step >= 0, "Loader: start at step ", global_step);
+  stop();
+  const std::int64_t end = global_step + std::ssize(ring_);
+  for (std::int64_t step = global_step; step < end; ++step) prepare(step);
+  claimed_ = global_step * order_.local_batch();
+  claim_end_ = end * order_.local_batch();
+  next_step_ = global_step;
+  holds_batch_ = false;
+  stopping_ = false;
+  failure_ = nullptr;
+  for (int i = 0; i < config_.threads; ++i) threads_.emplace_back(&Loader::work, this);
+}
+
+void Loader::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  claimable_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void Loader::prepare(std::int64_t step) {
+  Slot& slot = slot_of(step);
+  slot.batch.step = step;
+  slot.batch.epoch = order_.epoch_of(step);
+  slot.missing = order_.local_batch();
+}
+
+const HostBatch& Loader::next() {
+  invariant(!threads_.empty(), "Loader: next() before start()");
+  const auto begin = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  if (std::exchange(holds_batch_, false)) {
+    prepare(next_step_ - 1 + std::ssize(ring_));
+    claim_end_ += order_.local_batch();
+    claimable_.notify_all();
+  }
+  const Slot& slot = slot_of(next_step_);
+  ready_.wait(lock, [&] { return slot.missing == 0 || failure_; });
+  waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (failure_) std::rethrow_exception(failure_);
+  ++next_step_;
+  holds_batch_ = true;
+  return slot.batch;
+}
+
+void Loader::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    claimable_.wait(lock, [&] { return stopping_ || failure_ || claimed_ < claim_end_; });
+    if (stopping_ || failure_) return;
+    const std::int64_t item = claimed_++;
+    lock.unlock();
+    std::exception_ptr failure;
+    try {
+      fill(item);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    if (failure && !failure_) failure_ = failure;
+    if (failure) claimable_.notify_all();
+    if (failure || --slot_of(item / order_.local_batch()).missing == 0) ready_.notify_one();
+  }
+}
+
+void Loader::fill(std::int64_t item) {
+  const std::int64_t step = item / order_.local_batch();
+  const std::int64_t position = item % order_.local_batch();
+  const auto slot = static_cast<std::size_t>(position);
+  HostBatch& batch = slot_of(step).batch;
+  Image image;
+  const std::int64_t id = decode(step, order_.at(step, position), image);
+  const auto epoch = static_cast<std::uint64_t>(batch.epoch), sample = static_cast<std::uint64_t>(id);
+  const std::vector<Image> views = render_views(image, augment_, views_, config_.seed, epoch, sample);
+  invariant(views.size() == views_.size(), "Loader: ", views.size(), " views of ", views_.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const std::size_t bytes = pixel_bytes(views_[i]);
+    invariant(views[i].pixels.size() == bytes, "Loader: view ", i, " has ", views[i].pixels.size(), " bytes of ",
+              bytes);
+    std::copy(views[i].pixels.begin(), views[i].pixels.end(), batch.views[i].data() + slot * bytes);
+  }
+  batch.ids[slot] = id;
+  batch.labels[slot] = source_.label(id);
+  if (!config_.captions) return;
+  Rng rng(config_.seed, Purpose::kCaption, epoch, sample);
+  batch.captions[slot] = source_.caption(id, rng);
+}
+
+// Decodes `id`, or the first of its substitutes that can be; returns which. The candidates are named by (seed, epoch,
+// id), so every thread, rank and resumed run finds the same one.
+std::int64_t Loader::decode(std::int64_t step, std::int64_t id, Image& image) {
+  if (try_decode(id, image)) return id;
+  substitutions_.fetch_add(1, std::memory_order_relaxed);
+  Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(order_.epoch_of(step)),
+          static_cast<std::uint64_t>(id));
+  for (int tries = 0; tries < kMaxSubstitutes; ++tries) {
+    const std::int64_t candidate = rng.integer(0, source_.size() - 1);
+    if (try_decode(candidate, image)) return candidate;
+  }
+  fail_data(source_.name(id), ": cannot be decoded, and neither can ", kMaxSubstitutes,
+            " samples drawn in its place. Check that the source holds readable images");
+}
+
+bool Loader::try_decode(std::int64_t id, Image& image) {
+  try {
+    image = source_.image(id);
+    return true;
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::kBadData) throw;
+    quarantine_.add(id, source_.name(id), error.what());
+    return false;
+  }
+}
+
+BadReport Loader::bad() const {
+  return {quarantine_.met(), substitutions_.load(std::memory_order_relaxed), quarantine_.list()};
+}
+
+}  // namespace lacuna

@@ -1,0 +1,42 @@
+#pragma once
+// From what a user names to a source.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/source.h"
+
+namespace lacuna {
+
+enum class SourceKind {
+  kAuto,     // by what the path is: see open_source
+  kFolder,   // all images below a folder, without labels
+  kClasses,  // root/<class>/**/<image>
+  kList,     // .txt, .tsv, .csv or .jsonl (list_file.h)
+  kShapes,   // built-in synthetic scenes (shapes.h)
+};
+
+enum class Split { kTrain, kVal };
+
+struct SourceConfig {
+  std::string path;  // a folder, a list, or "shapes"
+  SourceKind kind = SourceKind::kAuto;
+  std::vector<std::string> class_captions;  // templates such as "a photo of a {}." for labelled files without captions
+  // Shapes only.
+  std::int64_t size = 10000;
+  std::uint64_t seed = 0;
+  int side = 64;
+};
+
+// kAuto takes "shapes" for the generator, a file for a list, and a folder for a class tree when its images lie in two
+// or more sub-folders and none beside them.
+//
+// A folder with train/ and val/ (or with train/ alone) below it stands for the one that the split names; elsewhere
+// both splits read the path as it is. A list has one split. Shapes of the two splits are disjoint for all seeds.
+//
+// `notes`, where given, receives a sentence for every choice made here that a user may want to know.
+std::unique_ptr<Source> open_source(const SourceConfig& config, Split split, std::vector<std::string>* notes = nullptr);
+
+}  // namespace lacuna

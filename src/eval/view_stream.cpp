@@ -1,0 +1,73 @@
+#include "eval/view_stream.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "data/augment.h"
+
+namespace lacuna {
+
+ViewStream::ViewStream(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+                       std::int64_t window)
+    : source_(source),
+      ids_(std::move(ids)),
+      spec_(spec),
+      ring_(static_cast<std::size_t>(std::max<std::int64_t>(window, 1))) {
+  for (int i = 0; i < threads; ++i) threads_.emplace_back(&ViewStream::work, this);
+}
+
+ViewStream::~ViewStream() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  claimable_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+ViewStream::Item ViewStream::next() {
+  std::unique_lock lock(mutex_);
+  invariant(taken_ < count(), "ViewStream: next() after the last view");
+  Slot& slot = slot_of(taken_);
+  ready_.wait(lock, [&] { return slot.full; });
+  Slot out = std::exchange(slot, Slot{});
+  ++taken_;
+  lock.unlock();
+  claimable_.notify_one();
+  if (out.failure) std::rethrow_exception(out.failure);
+  return std::move(out.item);
+}
+
+void ViewStream::work() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    claimable_.wait(lock, [&] { return stopping_ || claimed_ == count() || claimed_ < taken_ + std::ssize(ring_); });
+    if (stopping_ || claimed_ == count()) return;
+    const std::int64_t position = claimed_++;
+    if (claimed_ == count()) claimable_.notify_all();
+    Slot& slot = slot_of(position);
+    lock.unlock();
+    fill(position, slot);
+    lock.lock();
+    slot.full = true;
+    if (position == taken_) ready_.notify_one();
+  }
+}
+
+void ViewStream::fill(std::int64_t position, Slot& slot) const {
+  try {
+    const Image image = source_.image(ids_[static_cast<std::size_t>(position)]);
+    slot.item.view = center_view(image, spec_.side, spec_.kernel, spec_.crop_ratio);
+  } catch (const Error& error) {
+    if (error.code() == ExitCode::kBadData) {
+      slot.item.fault = error.what();
+    } else {
+      slot.failure = std::current_exception();
+    }
+  } catch (...) {
+    slot.failure = std::current_exception();
+  }
+}
+
+}  // namespace lacuna

@@ -1,0 +1,70 @@
+#pragma once
+// Decodes samples on its own threads and hands out their evaluation views in order. Free of LibTorch, so that no
+// worker thread ever owns a pool of tensor threads.
+
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "data/source.h"
+#include "io/image.h"
+#include "io/resize.h"
+
+namespace lacuna {
+
+struct CenterViewSpec {
+  int side = 224;
+  Kernel kernel = Kernel::kBicubic;
+  double crop_ratio = 0.875;  // the crop's side as a share of the resized image's short side
+};
+
+class ViewStream {
+ public:
+  struct Item {
+    Image view;
+    std::string fault;  // why there is no view; empty when there is one
+  };
+
+  // The source must outlive the stream. At most `window` views wait or are being made.
+  ViewStream(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+             std::int64_t window);
+  ~ViewStream();
+  ViewStream(const ViewStream&) = delete;
+  ViewStream& operator=(const ViewStream&) = delete;
+
+  // The view of the next id; called once for each. A sample that cannot be decoded is an Item with a fault; any other
+  // failure is thrown when its turn comes.
+  Item next();
+
+ private:
+  struct Slot {
+    Item item;
+    std::exception_ptr failure;
+    bool full = false;
+  };
+
+  void work();
+  void fill(std::int64_t position, Slot& slot) const;
+  std::int64_t count() const { return static_cast<std::int64_t>(ids_.size()); }
+  Slot& slot_of(std::int64_t position) { return ring_[static_cast<std::size_t>(position % std::ssize(ring_))]; }
+
+  const Source& source_;
+  const std::vector<std::int64_t> ids_;
+  const CenterViewSpec spec_;
+
+  std::mutex mutex_;                   // guards what follows
+  std::condition_variable claimable_;  // a slot became free, or the threads shall end
+  std::condition_variable ready_;      // a slot became full
+  std::vector<Slot> ring_;             // a claimed slot's contents belong to its thread until it is full
+  std::int64_t claimed_ = 0;
+  std::int64_t taken_ = 0;
+  bool stopping_ = false;
+
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace lacuna

@@ -1,0 +1,109 @@
+#include "io/image.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <fstream>
+#include <string_view>
+#include <system_error>
+
+#include "base/error.h"
+#include "io/decoders.h"
+
+namespace lacuna {
+namespace {
+
+using namespace std::string_view_literals;
+
+struct Signature {
+  std::size_t offset;
+  std::string_view bytes;
+  const char* format;
+};
+
+// Formats we name when we refuse them.
+constexpr std::array kUnsupported = {
+    Signature{0, "BM"sv, "BMP"},
+    Signature{0, "GIF8"sv, "GIF"},
+    Signature{0, "II*\0"sv, "TIFF"},
+    Signature{0, "MM\0*"sv, "TIFF"},
+    Signature{0, "8BPS"sv, "Photoshop (PSD)"},
+    Signature{0, "\0\0\1\0"sv, "ICO"},
+    Signature{0, "\0\0\0\x0CjP  "sv, "JPEG 2000"},
+    Signature{0, "\xFF\x4F\xFF\x51"sv, "JPEG 2000"},
+    Signature{0, "\xFF\x0A"sv, "JPEG XL"},
+    Signature{0, "\0\0\0\x0CJXL "sv, "JPEG XL"},
+    Signature{4, "ftypavif"sv, "AVIF"},
+    Signature{4, "ftyphei"sv, "HEIC"},
+    Signature{4, "ftypmif1"sv, "HEIF"},
+    Signature{0, "P1\n"sv, "PBM"},
+    Signature{0, "P2\n"sv, "PGM"},
+    Signature{0, "P3\n"sv, "PPM"},
+    Signature{0, "P4\n"sv, "PBM"},
+    Signature{0, "P5\n"sv, "PGM"},
+    Signature{0, "P6\n"sv, "PPM"},
+    Signature{0, "\x1F\x8B"sv, "gzip"},
+    Signature{0, "<svg"sv, "SVG"},
+};
+
+constexpr const char* kSupported = "; JPEG, PNG and WebP can be read: convert the file or remove it";
+
+bool has(std::string_view content, std::size_t offset, std::string_view signature) {
+  return content.size() >= offset && content.substr(offset).starts_with(signature);
+}
+
+[[noreturn]] void refuse_content(std::string_view content, const std::string& name) {
+  if (content.empty()) fail_data(name, ": the file is empty");
+  for (const Signature& signature : kUnsupported) {
+    if (has(content, signature.offset, signature.bytes)) {
+      fail_data(name, ": the content is ", signature.format, kSupported);
+    }
+  }
+  fail_data(name, ": the content is no known image format", kSupported);
+}
+
+}  // namespace
+
+void check_image_size(std::int64_t width, std::int64_t height, const std::string& name, const DecodeLimits& limits) {
+  if (width <= 0 || height <= 0) fail_data(name, ": the header says ", width, " x ", height, " pixels");
+  if (std::max(width, height) > limits.max_side) {
+    fail_data(name, ": the header says ", width, " x ", height, " pixels, a side longer than the limit of ",
+              limits.max_side);
+  }
+  if (width > limits.max_pixels / height) {
+    fail_data(name, ": the header says ", width, " x ", height, " pixels, more than the limit of ", limits.max_pixels);
+  }
+}
+
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits) {
+  const std::string_view content(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (has(content, 0, "\xFF\xD8\xFF"sv)) return decode_jpeg(bytes, name, limits);
+  if (has(content, 0, "\x89PNG\r\n\x1A\n"sv)) return decode_png(bytes, name, limits);
+  if (has(content, 0, "RIFF"sv) && has(content, 8, "WEBP"sv)) return decode_webp(bytes, name, limits);
+  refuse_content(content, name);
+}
+
+Image load_image(const std::filesystem::path& path, const DecodeLimits& limits) {
+  const std::string name = path.string();
+  std::error_code status;
+  const auto size = std::filesystem::file_size(path, status);
+  if (status) fail_data(name, ": cannot be read: ", status.message());
+  if (size > static_cast<std::uintmax_t>(limits.max_file_bytes)) {
+    fail_data(name, ": has ", size, " bytes, more than the limit of ", limits.max_file_bytes);
+  }
+  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
+  std::ifstream file(path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  if (!file) fail_data(name, ": cannot be read to its end of ", size, " bytes");
+  return decode_image(bytes, name, limits);
+}
+
+bool is_image_name(const std::filesystem::path& path) {
+  static constexpr std::array kExtensions = {".jpg"sv, ".jpeg"sv, ".jpe"sv, ".jfif"sv, ".png"sv, ".webp"sv};
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+}  // namespace lacuna

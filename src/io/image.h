@@ -1,0 +1,45 @@
+#pragma once
+// Images in memory and the decoders that make them.
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace lacuna {
+
+// 8-bit RGB, rows top to bottom, pixels interleaved: pixels[(y * width + x) * 3 + channel].
+struct Image {
+  int width = 0;
+  int height = 0;
+  std::vector<std::uint8_t> pixels;
+
+  Image() = default;
+  Image(int w, int h) : width(w), height(h), pixels(static_cast<std::size_t>(w) * static_cast<std::size_t>(h) * 3) {}
+  std::uint8_t* row(int y) { return pixels.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width) * 3; }
+  const std::uint8_t* row(int y) const {
+    return pixels.data() + static_cast<std::size_t>(y) * static_cast<std::size_t>(width) * 3;
+  }
+};
+
+// What a decoder may spend on one file. Checked against the header before anything is allocated.
+struct DecodeLimits {
+  std::int64_t max_pixels = 178'956'970;  // Pillow's error threshold (2 x MAX_IMAGE_PIXELS)
+  std::int64_t max_file_bytes = std::int64_t{1} << 30;
+  int max_progressive_scans = 500;
+  std::int64_t max_side = 1 << 20;  // no photograph's; keeps the buffers of a resize, a few rows wide, small
+};
+
+// Decodes JPEG, PNG or WebP, told apart by content, to what Pillow's `convert("RGB")` gives. EXIF orientation is not
+// applied, as in torchvision's ImageFolder. Throws Error(kBadData) whose text starts with `name` and says what is
+// wrong.
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {});
+
+// Reads the file, then decodes it. A file that cannot be read is Error(kBadData) too.
+Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {});
+
+// Whether the extension, in any case, is one that folders of images are searched for: .jpg .jpeg .jpe .jfif .png .webp.
+bool is_image_name(const std::filesystem::path& path);
+
+}  // namespace lacuna

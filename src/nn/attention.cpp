@@ -1,0 +1,58 @@
+#include "nn/attention.h"
+
+#include "base/error.h"
+
+namespace lacuna {
+namespace {
+
+at::Tensor split_heads(const at::Tensor& x, int64_t heads) {  // [B,T,D] -> [B,H,T,D/H]
+  return x.view({x.size(0), x.size(1), heads, x.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor merge_heads(const at::Tensor& x) { return x.transpose(1, 2).flatten(2); }  // [B,H,T,d] -> [B,T,H*d]
+
+void check_heads(int64_t width, int64_t heads) {
+  check(heads > 0 && width % heads == 0, "attention: width ", width, " is not divisible into ", heads, " heads");
+}
+
+}  // namespace
+
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal) {
+  return merge_heads(at::scaled_dot_product_attention(split_heads(q, heads), split_heads(k, heads),
+                                                      split_heads(v, heads), {}, 0.0, causal));
+}
+
+SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal)
+    : qkv(register_module("qkv", Linear(width, 3 * width, bias == QkvBias::kAll))),
+      proj(register_module("proj", Linear(width, width))),
+      heads_(heads),
+      causal_(causal) {
+  check_heads(width, heads);
+  if (bias != QkvBias::kQueryValue) return;
+  q_bias = register_parameter("q_bias", torch::empty({width}));
+  v_bias = register_parameter("v_bias", torch::empty({width}));
+}
+
+at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
+  const at::Tensor bias = q_bias.defined() ? at::cat({q_bias, at::zeros_like(v_bias), v_bias}) : qkv->bias;
+  const auto parts = at::linear(x, qkv->weight, bias).chunk(3, -1);  // each [B,T,D]
+  return proj(attend(parts[0], parts[1], parts[2], heads_, causal_));
+}
+
+CrossAttentionImpl::CrossAttentionImpl(int64_t width, int64_t heads)
+    : q(register_module("q", Linear(width, width, false))),
+      k(register_module("k", Linear(width, width, false))),
+      v(register_module("v", Linear(width, width, false))),
+      proj(register_module("proj", Linear(width, width))),
+      heads_(heads) {
+  check_heads(width, heads);
+  q_bias = register_parameter("q_bias", torch::empty({width}));
+  v_bias = register_parameter("v_bias", torch::empty({width}));
+}
+
+at::Tensor CrossAttentionImpl::forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
+  return proj(attend(at::linear(query, q->weight, q_bias), at::linear(key, k->weight), at::linear(value, v->weight, v_bias),
+                     heads_));
+}
+
+}  // namespace lacuna

@@ -1,0 +1,43 @@
+#include "nn/layers.h"
+
+namespace lacuna {
+
+LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
+  weight = register_parameter("weight", torch::empty({out, in}));
+  if (with_bias) bias = register_parameter("bias", torch::empty({out}));
+}
+
+at::Tensor LinearImpl::forward(const at::Tensor& x) { return at::linear(x, weight, bias); }
+
+LayerNormImpl::LayerNormImpl(int64_t width, double eps) : eps_(eps) {
+  weight = register_parameter("weight", torch::empty({width}));
+  bias = register_parameter("bias", torch::empty({width}));
+}
+
+at::Tensor LayerNormImpl::forward(const at::Tensor& x) {
+  return at::layer_norm(x, weight.sizes(), weight, bias, eps_);
+}
+
+LayerScaleImpl::LayerScaleImpl(int64_t width, double initial) : initial_(initial) {
+  gamma = register_parameter("gamma", torch::empty({width}));
+}
+
+at::Tensor LayerScaleImpl::forward(const at::Tensor& x) { return x * gamma; }
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kGelu: return at::gelu(x);
+    case Activation::kGeluTanh: return at::gelu(x, "tanh");
+    case Activation::kQuickGelu: return x * at::sigmoid(1.702 * x);
+  }
+  return x;
+}
+
+MlpImpl::MlpImpl(int64_t width, int64_t hidden, Activation activation)
+    : fc1(register_module("fc1", Linear(width, hidden))),
+      fc2(register_module("fc2", Linear(hidden, width))),
+      activation_(activation) {}
+
+at::Tensor MlpImpl::forward(const at::Tensor& x) { return fc2(activate(fc1(x), activation_)); }
+
+}  // namespace lacuna

@@ -1,0 +1,129 @@
+#include "nn/vit.h"
+
+#include "base/error.h"
+#include "nn/position.h"
+#include "nn/shapes.h"
+
+namespace lacuna {
+namespace {
+
+struct NamedSize {
+  std::string name;
+  int64_t width, depth, heads;
+};
+
+const std::vector<NamedSize>& sizes() {
+  static const std::vector<NamedSize> kSizes = {
+      {"micro", 96, 4, 3}, {"tiny", 192, 12, 3}, {"small", 384, 12, 6}, {"base", 768, 12, 12}, {"large", 1024, 24, 16}};
+  return kSizes;
+}
+
+BlockConfig block_config(const VitConfig& c) {
+  return {.width = c.width,
+          .heads = c.heads,
+          .hidden = c.hidden,
+          .activation = c.activation,
+          .qkv_bias = c.qkv_bias,
+          .layer_scale = c.layer_scale,
+          .norm_eps = c.norm_eps};
+}
+
+}  // namespace
+
+VitConfig named_vit(std::string_view name) {
+  for (const NamedSize& size : sizes()) {
+    if (size.name != name) continue;
+    VitConfig config;
+    config.width = size.width;
+    config.depth = size.depth;
+    config.heads = size.heads;
+    config.hidden = 4 * size.width;
+    return config;
+  }
+  std::string known;
+  for (const NamedSize& size : sizes()) known += (known.empty() ? "" : ", ") + size.name;
+  fail("model: no size named '", name, "'; known sizes are ", known);
+}
+
+const std::vector<std::string>& vit_size_names() {
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    for (const NamedSize& size : sizes()) names.push_back(size.name);
+    return names;
+  }();
+  return kNames;
+}
+
+void validate(const VitConfig& c) {
+  check(c.patch_side > 0 && c.image_side > 0 && c.image_side % c.patch_side == 0, "student: image side ", c.image_side,
+        " is not a multiple of the patch side ", c.patch_side);
+  check(c.width > 0 && c.heads > 0 && c.width % c.heads == 0, "student: width ", c.width, " is not divisible into ",
+        c.heads, " heads");
+  check(c.depth > 0 && c.hidden > 0, "student: depth and hidden width must be positive");
+  check(c.positions != Positions::kSinCos || c.width % 4 == 0, "student: sin-cos positions need a width divisible by 4, found ",
+        c.width);
+}
+
+at::Tensor unfold_patches(const at::Tensor& images, int64_t p) {
+  const int64_t batch = images.size(0), channels = images.size(1), grid = images.size(2) / p;
+  return images.view({batch, channels, grid, p, grid, p})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({batch, grid * grid, channels * p * p});
+}
+
+at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows) {
+  return x.reshape({-1, x.size(2)}).index_select(0, rows).view({x.size(0), -1, x.size(2)});
+}
+
+VitImpl::VitImpl(const VitConfig& c)
+    : patch_embed(register_module("patch_embed", Linear(3 * c.patch_side * c.patch_side, c.width, c.patch_bias))),
+      blocks(register_module("blocks", torch::nn::ModuleList())),
+      norm(register_module("norm", LayerNorm(c.width, c.norm_eps))),
+      config_(c) {
+  validate(c);
+  cls_token = register_parameter("cls_token", torch::empty({1, 1, c.width}));
+  if (c.positions == Positions::kSinCos) {
+    pos_embed = register_buffer("pos_embed", sin_cos_positions(c.grid(), c.width));
+  } else {
+    pos_embed = register_parameter("pos_embed", torch::empty({1, 1 + c.patches(), c.width}));
+  }
+  if (c.pre_norm) norm_pre = register_module("norm_pre", LayerNorm(c.width, c.norm_eps));
+  for (int64_t i = 0; i < c.depth; ++i) blocks->push_back(Block(block_config(c)));
+}
+
+at::Tensor VitImpl::patches(const at::Tensor& images) {
+  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
+  return patch_embed(unfold_patches(images, config_.patch_side));
+}
+
+at::Tensor VitImpl::embed(const at::Tensor& images, const at::Tensor& rows) {
+  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
+  const int64_t batch = images.size(0);
+  at::Tensor pixels = unfold_patches(images, config_.patch_side);                           // [B,N,3PP]
+  at::Tensor positions = pos_embed.slice(1, 1).expand({batch, config_.patches(), config_.width});
+  if (rows.defined()) {
+    pixels = pick_rows(pixels, rows);                                                       // [B,T,3PP]
+    positions = pick_rows(positions, rows);
+  }
+  const at::Tensor cls = (cls_token + pos_embed.slice(1, 0, 1)).expand({batch, 1, config_.width});
+  const at::Tensor patch_tokens = patch_embed(pixels);
+  return at::cat({cls.to(patch_tokens.scalar_type()), patch_tokens + positions}, 1);        // [B,1+T,D]
+}
+
+at::Tensor VitImpl::run_blocks(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop, const Tap& tap) {
+  at::Tensor x = embed(images, rows);
+  if (norm_pre) x = norm_pre(x);
+  if (tap) tap(-1, x);
+  for (int64_t i = 0; i < config_.depth; ++i) {
+    x = blocks->ptr<BlockImpl>(static_cast<size_t>(i))
+            ->forward(x, path_drop_rate(config_.drop_path, i, config_.depth), drop);
+    if (tap) tap(i, x);
+  }
+  return x;
+}
+
+at::Tensor VitImpl::encode(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop) {
+  return norm(run_blocks(images, rows, drop, nullptr));
+}
+
+}  // namespace lacuna
