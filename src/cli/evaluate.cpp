@@ -47,7 +47,7 @@ void EvalCommandConfig::fields(Fields& f) {
   f.table("data", data, {.help = "labelled images with a train and a val split", .shorthand = "path"});
   f.table("features", features, {.help = "how features are taken"});
   f.table("knn", knn, {.help = "weighted nearest neighbours"});
-  f.table("probe", probe, {.help = "linear probe"});
+  f.table("linear", probe, {.help = "linear probe"});
   f.add("device", device, {.help = "auto, cpu, cuda or cuda:N"});
   f.add("precision", precision, kPrecisions, {.help = "arithmetic of the matrix products"});
   f.add("threads", threads, {.help = "compute threads; auto is all cores", .min = 1, .max = 4096});

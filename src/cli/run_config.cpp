@@ -56,13 +56,14 @@ void DataConfig::fields(Fields& f) {
   f.add("class_captions", class_captions, {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
   f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
   f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
+  f.add("label", label, kSceneLabels, {.help = "shapes: which fact of the main object is its class", .on_resume = kMayChange});
   f.add("workers", workers, {.help = "loader threads; auto is a quarter of the cores, at least 1", .min = 1, .max = 256, .aliases = {"num_workers"}, .on_resume = kMayChange});
   f.add("prefetch", prefetch, {.help = "batches made ahead", .min = 1, .max = 64, .on_resume = kMayChange});
   f.add("max_bad_share", max_bad_share, {.help = "the run stops when more of the images than this cannot be read", .min = 0, .max = 1, .on_resume = kMayChange});
 }
 
 SourceConfig DataConfig::source() const {
-  return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side};
+  return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side, .label = label};
 }
 
 void EvalConfig::fields(Fields& f) {

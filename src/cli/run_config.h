@@ -17,12 +17,15 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
     {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions"},
     {SourceKind::kShapes, "shapes", "built-in synthetic scenes"}};
 
+inline constexpr Named<SceneLabel> kSceneLabels[] = {{SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
+
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
   std::vector<std::string> class_captions;
   int64_t size = 10000;
   int side = 64;
+  SceneLabel label = SceneLabel::kShape;
   std::optional<int> workers;
   int prefetch = 3;
   double max_bad_share = 0.01;

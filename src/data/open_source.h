@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/shapes.h"
 #include "data/source.h"
 
 namespace lacuna {
@@ -28,6 +29,7 @@ struct SourceConfig {
   std::int64_t size = 10000;
   std::uint64_t seed = 0;
   int side = 64;
+  SceneLabel label = SceneLabel::kShape;
 };
 
 // kAuto takes "shapes" for the generator, a file for a list, and a folder for a class tree when its images lie in two

@@ -14,8 +14,9 @@ namespace lacuna {
 namespace {
 
 constexpr int kDrawingVersion = 1;  // raise when the same (seed, index) gives other pixels or facts
-constexpr double kSmallest = 0.38, kLargest = 0.70;
-constexpr double kSmallBelow = 0.48, kLargeFrom = 0.59;
+constexpr double kSmallest = 0.44, kLargest = 0.80;
+constexpr double kSmallBelow = 0.55, kLargeFrom = 0.68;
+constexpr double kTilt = 0.35;  // largest rotation of an object, radians: shapes keep their upright look
 constexpr double kFirstThird = 0.43, kLastThird = 0.57;  // centres of large objects cannot come near the edges
 constexpr double kTurn = 2 * std::numbers::pi;
 
@@ -92,7 +93,7 @@ SceneObject random_object(Rng& rng, double smallest, double largest) {
   object.color = any_color(rng);
   object.texture = any(rng, Texture::kShaded);
   object.size = rng.uniform(smallest, largest);
-  object.rotation = rng.uniform(0, kTurn);
+  object.rotation = rng.uniform(-kTilt, kTilt);
   object.paint = tone(object.color, rng);
   object.accent = accent_of(object.paint, rng);
   object.texture_angle = rng.uniform(0, kTurn);
@@ -162,7 +163,7 @@ BackdropSpec random_backdrop(const SceneObject& main, Rng& rng) {
 }
 
 std::vector<Stroke> random_strokes(Rng& rng) {
-  std::vector<Stroke> strokes(static_cast<std::size_t>(rng.integer(2, 14)));
+  std::vector<Stroke> strokes(static_cast<std::size_t>(rng.integer(0, 9)));
   for (Stroke& stroke : strokes) {
     const bool line = rng.chance(0.25);  // otherwise a fragment
     const double length = line ? rng.uniform(0.3, 1.0) : rng.uniform(0.01, 0.12);
@@ -227,13 +228,17 @@ std::string place_phrase(const SceneObject& object, Rng& rng) {
   return pick({"at the " + place, "near the " + place}, rng);
 }
 
+// The shape is always named; each other property only now and then, as people do. A caption with fewer words leaves an
+// image-text model nothing but the shape to go by.
 std::string main_phrase(const SceneObject& object, Rng& rng) {
-  const std::string size = size_word(object, rng);
-  const std::string& color = name_of(color_names(), object.color);
-  const std::string& texture = name_of(texture_names(), object.texture);
-  const std::string& shape = name_of(shape_names(), object.shape);
-  if (rng.chance(0.5)) return with_article(size + " " + color + " " + texture + " " + shape);
-  return with_article(size + " " + texture + " " + color + " " + shape);
+  constexpr double kNamed = 0.8;
+  Words words;
+  if (rng.chance(kNamed)) words.push_back(size_word(object, rng));
+  if (rng.chance(kNamed)) words.push_back(name_of(color_names(), object.color));
+  if (rng.chance(kNamed)) words.push_back(name_of(texture_names(), object.texture));
+  std::string phrase;
+  for (const std::string& word : words) phrase += word + " ";
+  return with_article(phrase + name_of(shape_names(), object.shape));
 }
 
 std::string distractor_phrase(const Scene& scene, Rng& rng) {
@@ -260,13 +265,23 @@ class ShapesSource final : public Source {
   std::string name(std::int64_t index) const override { return text("shapes:", index); }
   Image image(std::int64_t index) const override { return draw_scene(scene(index), config_.side); }
   std::int64_t label(std::int64_t index) const override {
-    return static_cast<std::int64_t>(scene(index).main().shape);
+    const Scene facts = scene(index);
+    switch (config_.label) {
+      case SceneLabel::kShape: return static_cast<std::int64_t>(facts.main().shape);
+      case SceneLabel::kColor: return facts.main().color;
+      case SceneLabel::kTexture: return static_cast<std::int64_t>(facts.main().texture);
+    }
+    return kNoLabel;
   }
   std::string caption(std::int64_t index, Rng& rng) const override { return describe_in_words(scene(index), rng); }
-  const std::vector<std::string>& classes() const override { return shape_names(); }
+  const std::vector<std::string>& classes() const override {
+    return config_.label == SceneLabel::kShape   ? shape_names()
+           : config_.label == SceneLabel::kColor ? color_names()
+                                                 : texture_names();
+  }
   std::uint64_t fingerprint() const override {
     return hash_name(text("shapes version ", kDrawingVersion, " seed ", config_.seed, " size ", config_.size, " side ",
-                          config_.side));
+                          config_.side));  // the label changes no image
   }
 
  private:
@@ -337,16 +352,16 @@ Scene describe_scene(const ShapesConfig& config, std::int64_t index) {
 
 std::string describe_in_words(const Scene& scene, Rng& rng) {
   const std::string object = main_phrase(scene.main(), rng);
-  const std::string place = place_phrase(scene.main(), rng);
-  const std::string others = rng.chance(0.6) ? distractor_phrase(scene, rng) : "";
-  const std::string backdrop = rng.chance(0.6) ? backdrop_phrase(scene.backdrop, rng) : "";
+  const std::string place = rng.chance(0.4) ? place_phrase(scene.main(), rng) : "";
+  const std::string others = rng.chance(0.3) ? distractor_phrase(scene, rng) : "";
+  const std::string backdrop = rng.chance(0.3) ? backdrop_phrase(scene.backdrop, rng) : "";
   const std::string with = others.empty() ? "" : pick({" with ", ", next to ", ", together with "}, rng) + others;
   const std::string on = backdrop.empty() ? "" : pick({" on ", ", on ", " in front of "}, rng) + backdrop;
-  switch (rng.integer(0, 3)) {
-    case 0: return object + " " + place + with + on;
-    case 1: return place + " there is " + object + with + on;
-    case 2: return pick({"a picture of ", "a drawing of ", "an image of "}, rng) + object + " " + place + with + on;
-    default: return "there is " + object + " " + place + on + with;
+  const std::string at = place.empty() ? "" : " " + place;
+  switch (rng.integer(0, 2)) {
+    case 0: return object + at + with + on;
+    case 1: return pick({"a picture of ", "a drawing of ", "an image of "}, rng) + object + at + with + on;
+    default: return "there is " + object + at + on + with;
   }
 }
 

@@ -90,10 +90,14 @@ struct Scene {
   const SceneObject& main() const { return objects.front(); }
 };
 
+// Which fact of the main object is its class.
+enum class SceneLabel { kShape, kColor, kTexture };
+
 struct ShapesConfig {
   std::int64_t size = 10000;  // scenes
   std::uint64_t seed = 0;
   int side = 64;  // pixels
+  SceneLabel label = SceneLabel::kShape;
 };
 
 SizeClass size_class(const SceneObject& object);

@@ -17,7 +17,7 @@ struct Accuracy {
 // Equal scores are ordered by class, the lower one first. A true class whose score is not a number is beyond any place.
 at::Tensor places_of(const at::Tensor& scores, const at::Tensor& labels);
 
-// places [n], n > 0.
-Accuracy accuracy_of(const at::Tensor& places);
+// places [n], n > 0. `few` replaces the five of top-5.
+Accuracy accuracy_of(const at::Tensor& places, std::int64_t few = 5);
 
 }  // namespace lacuna

@@ -26,9 +26,9 @@ using EvalProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 struct FeatureConfig {
   Pool pool = Pool::kClass;
   std::int64_t batch = 64;
-  int threads = 2;                          // that decode
-  double crop_ratio = 0.875;                // 224 of 256 pixels; 1 for images that were made at the network's size
-  std::optional<std::int64_t> max_samples;  // a fixed random subset of this many where the source has more
+  int threads = 2;                               // that decode
+  double crop_ratio = 0.875;                     // 224 of 256 pixels; 1 for images that were made at the network's size
+  std::optional<std::int64_t> max_samples = {};  // a fixed random subset of this many where the source has more
   double max_bad_share = 0.01;
   bool bf16 = false;  // not a field: the command line resolves a Precision for the device
 
@@ -42,11 +42,11 @@ struct BadSample {
 inline constexpr std::size_t kNamedBadSamples = 20;
 
 struct Features {
-  at::Tensor values;                 // [n,D] float32, CPU
-  at::Tensor labels;                 // [n] int64, CPU; kNoLabel where there is none
-  std::vector<std::string> classes;  // of the source
-  std::int64_t left_out = 0;         // samples that could not be decoded
-  std::vector<BadSample> bad;        // the first kNamedBadSamples of them
+  at::Tensor values = {};                 // [n,D] float32, CPU
+  at::Tensor labels = {};                 // [n] int64, CPU; kNoLabel where there is none
+  std::vector<std::string> classes = {};  // of the source
+  std::int64_t left_out = 0;              // samples that could not be decoded
+  std::vector<BadSample> bad = {};        // the first kNamedBadSamples of them
 };
 
 // Runs on the device that holds the backbone's weights, whose state, mode and gradients stay as they are. The rows are

@@ -8,6 +8,7 @@ namespace lacuna {
 namespace {
 
 constexpr double kNormFloor = 1e-12;
+constexpr std::int64_t kTopFew = 5;
 
 // Rising index within equal similarities: sorted by index first, then stably by similarity.
 Neighbors ordered(const at::Tensor& similarity, const at::Tensor& index) {
@@ -92,7 +93,9 @@ std::vector<Accuracy> knn_accuracies(const Features& train, const Features& val,
     if (progress) progress(begin + rows, n);
   }
   std::vector<Accuracy> out;
-  for (const std::vector<at::Tensor>& parts : places) out.push_back(accuracy_of(at::cat(parts)));
+  for (std::size_t i = 0; i < ks.size(); ++i) {
+    out.push_back(accuracy_of(at::cat(places[i]), std::min(kTopFew, ks[i])));
+  }
   return out;
 }
 

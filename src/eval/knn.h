@@ -4,7 +4,8 @@
 // cosine s vote for their class with weight exp(s / T), and the classes are ordered by the sum of their votes.
 //
 // The published code leaves ties to the library; here the lower training index, then the lower class comes first. As
-// there, a class without a vote still has a place, so top-5 with a small k counts such classes in class order.
+// there, top-5 looks at the first min(5, k) classes, and a class without a vote still has a place: with a small k such
+// classes are counted, in class order.
 
 #include <cstdint>
 #include <span>

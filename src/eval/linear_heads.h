@@ -36,6 +36,11 @@ class LinearHeads {
   // weight [S,K,D] and bias [S,K] are copied. Batch norm with this epsilon, or none.
   LinearHeads(const at::Tensor& weight, const at::Tensor& bias, std::optional<double> norm_eps);
 
+  LinearHeads(LinearHeads&&) = default;
+  LinearHeads& operator=(LinearHeads&&) = default;
+  LinearHeads(const LinearHeads&) = delete;  // tensors copy as references
+  LinearHeads& operator=(const LinearHeads&) = delete;
+
   struct Gradients {
     at::Tensor loss;    // [S], mean cross-entropy
     at::Tensor weight;  // [S,K,D]

@@ -143,10 +143,8 @@ std::vector<ProbeTrial> try_rates(Training& training, const Rows& fit, const Row
 void validate(const ProbeConfig& config, std::int64_t rows) {
   check(config.epochs > 0 && config.warmup >= 0 && config.warmup < config.epochs,
         "linear.warmup: expected fewer epochs than linear.epochs = ", config.epochs, ", found ", config.warmup);
-  check(!config.factors.empty(), "linear.factors: expected at least one factor on the rate, found none");
-  for (const double factor : config.factors)
-    check(factor > 0, "linear.factors: expected positive numbers, found ", factor);
-  check(config.rate > 0, "linear.rate: expected a positive number, found ", config.rate);
+  check(!config.rates.empty(), "linear.rates: expected at least one learning rate, found none");
+  for (const double rate : config.rates) check(rate > 0, "linear.rates: expected positive numbers, found ", rate);
   check(!config.batch || *config.batch >= 2, "linear.batch: batch norm needs at least 2 samples, found ",
         config.batch.value_or(0));
   check(rows >= 2, "the linear probe needs at least 2 training samples, found ", rows);
@@ -157,7 +155,7 @@ std::int64_t held_out_rows(const ProbeConfig& config, std::int64_t rows) {
         config.held_out);
   const auto held = static_cast<std::int64_t>(std::llround(config.held_out * static_cast<double>(rows)));
   check(held >= 1 && rows - held >= 2, "the linear probe cannot hold out a share of ", config.held_out, " of ", rows,
-        " training samples to choose the rate; give more data or a single one of linear.factors");
+        " training samples to choose the rate; give more data or a single one of linear.rates");
   return held;
 }
 
@@ -168,13 +166,10 @@ void ProbeConfig::fields(Fields& f) {
   f.add("epochs", epochs, {.help = "passes over the training features", .min = 1, .max = 100000});
   f.add("warmup", warmup, {.help = "linear warm-up", .unit = "epochs", .min = 0});
   f.add("batch", batch, {.help = "features of one step; auto is a 32nd of them within 16 and 1024", .min = 2});
-  f.add("rate", rate, {.help = "learning rate for a batch of 256, scaled with the batch", .min = 0, .above_min = true});
-  f.add("factors", factors,
-        {.help = "factors on the rate, the best of which is chosen on held-out training data",
-         .min = 0,
-         .above_min = true});
+  f.add("rates", rates,
+        {.help = "peak learning rates; the best on held-out training data is chosen", .min = 0, .above_min = true});
   f.add("held_out", held_out,
-        {.help = "share of the training data on which the factor is chosen",
+        {.help = "share of the training data on which the rate is chosen",
          .min = 0,
          .max = 1,
          .above_min = true,
@@ -199,21 +194,19 @@ ProbeResult linear_probe(const Features& train, const Features& val, const Probe
                      .train_samples = rows.size()};
   Training training(config, std::ssize(train.classes), result.batch, progress);
 
-  std::vector<double> peaks;
-  for (const double factor : config.factors)
-    peaks.push_back(config.rate * static_cast<double>(result.batch) / 256 * factor);
-  result.rate = peaks.front();
-  training.expect_runs(peaks.size() > 1 ? 2 : 1);
-  if (peaks.size() > 1) {
+  result.rate = config.rates.front();
+  training.expect_runs(config.rates.size() > 1 ? 2 : 1);
+  if (config.rates.size() > 1) {
     result.held_out_samples = held_out_rows(config, rows.size());
     const auto order = shuffled(all_rows(rows.size()), Rng(config.seed, Purpose::kProbe, 0, kHeldOut));
     const auto split = order.begin() + result.held_out_samples;
-    result.trials = try_rates(training, rows.pick({split, order.end()}), rows.pick({order.begin(), split}), peaks);
+    result.trials =
+        try_rates(training, rows.pick({split, order.end()}), rows.pick({order.begin(), split}), config.rates);
     result.rate = std::min_element(result.trials.begin(), result.trials.end(), better)->rate;
   }
   const Scores scores = score(training.run(rows, {result.rate}), rows_of(val, config.device));
   check(std::isfinite(scores.loss[0].item<double>()), "the linear probe diverged at a rate of ", result.rate,
-        "; add smaller linear.factors");
+        "; add smaller linear.rates");
   result.accuracy = accuracy_of(scores.places[0]);
   return result;
 }

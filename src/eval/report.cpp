@@ -21,11 +21,16 @@ Json trial_json(const ProbeTrial& trial) {
           {"held_out_loss", std::isfinite(trial.loss) ? Json(trial.loss) : Json()}};
 }
 
-// Names and reasons come from outside; JSON holds UTF-8 only.
+// Names and reasons come from outside and may hold any bytes; JSON holds UTF-8 only. What is not becomes U+FFFD.
+Json text_json(const std::string& text) {
+  return Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
 Json bad_json(const std::vector<BadSample>& bad) {
   Json out = Json::array();
-  for (const BadSample& sample : bad)
-    out.push_back({{"name", printable(sample.name)}, {"reason", printable(sample.reason)}});
+  for (const BadSample& sample : bad) {
+    out.push_back({{"name", text_json(sample.name)}, {"reason", text_json(sample.reason)}});
+  }
   return out;
 }
 
@@ -65,8 +70,8 @@ EvalReport linear_report(const Features& train, const Features& val, const Featu
 nlohmann::json report_json(const EvalReport& report) {
   return {{"protocol", report.protocol},
           {"version", report.version},
-          {"data", {{"train", printable(report.train_data, 4096)}, {"val", printable(report.val_data, 4096)}}},
-          {"backbone", printable(report.backbone, 4096)},
+          {"data", {{"train", text_json(report.train_data)}, {"val", text_json(report.val_data)}}},
+          {"backbone", text_json(report.backbone)},
           {"settings", report.settings},
           {"chosen", report.chosen},
           {"samples", report.accuracy.samples},

@@ -15,17 +15,17 @@ namespace lacuna {
 std::string accuracy_line(const Accuracy& accuracy);
 
 struct EvalReport {
-  std::string protocol;    // kKnnProtocol or kLinearProtocol
-  int version = 1;         // of the protocol: figures of two versions do not compare
-  std::string train_data;  // as the user named them
-  std::string val_data;
-  std::string backbone;     // Backbone::origin
-  nlohmann::json settings;  // of features and protocol
-  nlohmann::json chosen;    // k, or the rate and how it was chosen
-  Accuracy accuracy;
-  double seconds = 0;          // in all, features included
-  std::int64_t left_out = 0;   // samples of both sets that could not be decoded
-  std::vector<BadSample> bad;  // the first of them
+  std::string protocol = {};    // kKnnProtocol or kLinearProtocol
+  int version = 1;              // of the protocol: figures of two versions do not compare
+  std::string train_data = {};  // as the user named them
+  std::string val_data = {};
+  std::string backbone = {};     // Backbone::origin
+  nlohmann::json settings = {};  // of features and protocol
+  nlohmann::json chosen = {};    // k, or the rate and how it was chosen
+  Accuracy accuracy = {};
+  double seconds = 0;               // in all, features included
+  std::int64_t left_out = 0;        // samples of both sets that could not be decoded
+  std::vector<BadSample> bad = {};  // the first of them
 };
 
 // Protocol, version, settings, what was chosen, accuracy and bad samples. Data, backbone's name and seconds are the

@@ -34,8 +34,9 @@ Method::Method(ViewSpec student_view, Masker masker, Student student, std::vecto
     check(!objective->needs_masked() || student_->can_complete(), "objective '", objective->objective_name(),
           "' supervises masked patches, but the student completes none; set completer.kind=regressor, or the weight of its "
           "masked region to 0");
-    check(!objective->needs_masked() || masker_.config().kind != MaskKind::kNone, "objective '", objective->objective_name(),
-          "' supervises masked patches, but mask.kind is none");
+    check(!objective->needs_masked() || masker_.config().hidden(student_->vit->config().patches()) > 0, "objective '",
+          objective->objective_name(), "' supervises masked patches, but the mask hides none; raise mask.ratio or mask.count, or "
+          "choose another mask.kind");
   }
 }
 

@@ -72,7 +72,7 @@ at::Tensor unfold_patches(const at::Tensor& images, int64_t p) {
 }
 
 at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows) {
-  return x.reshape({-1, x.size(2)}).index_select(0, rows).view({x.size(0), -1, x.size(2)});
+  return x.reshape({-1, x.size(2)}).index_select(0, rows).view({x.size(0), rows.size(0) / x.size(0), x.size(2)});
 }
 
 VitImpl::VitImpl(const VitConfig& c)

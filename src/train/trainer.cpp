@@ -87,7 +87,7 @@ RunEnd Trainer::run() {
     if (due(setup_.plan.checkpoint_every)) save();
   }
   if (saved_step_ != step_) save();
-  report();
+  if (reported_step_ != step_) report();
   progress_.finish();
   if (step_ < setup_.plan.total) return RunEnd::kInterrupted;
   last_evaluation_.clear();
@@ -164,6 +164,7 @@ void Trainer::record() {
 }
 
 void Trainer::report() {
+  reported_step_ = step_;
   const double elapsed = seconds_since(started_);
   const auto done = static_cast<double>(step_ - started_step_);
   const double rate = done / std::max(elapsed, 1e-9);

@@ -89,7 +89,7 @@ class Trainer {
   Times times_;
   // training state
   int64_t step_ = 0;        // optimizer steps taken
-  int64_t saved_step_ = -1;
+  int64_t saved_step_ = -1, reported_step_ = -1;
   double skipped_seen_ = 0;
   int64_t skipped_checked_ = 0;
   std::string saved_hash_;

@@ -56,7 +56,8 @@ TEST_P(DropPathReplay, LossesAndGradientsAgreeAndEveryDrawIsUsed) {
   ReplayedDrop drop(stored.at("sites"));
   const ObjectiveLosses losses = model.losses(images, plan, &drop);
   EXPECT_EQ(drop.unused(), 0u);
-  ledger.expect("loss", "total", std::abs(losses.total.item<double>() - stored.at("loss").at("total").get<double>()), 1e-11);
+  ledger.expect("loss", "total", std::abs(losses.total.item<double>() - stored.at("loss").at("total").get<double>()),
+                1e-11);
   for (const auto& [name, value] : losses.terms)
     ledger.expect("loss", name, std::abs(value.item<double>() - stored.at("loss").at(name).get<double>()), 1e-11);
   losses.total.backward();
@@ -71,7 +72,8 @@ TEST_P(DropPathReplay, LossesAndGradientsAgreeAndEveryDrawIsUsed) {
   const auto expect_probe = [&](const char* name, const at::Tensor& found) {
     const auto mine = probe(name, found);
     for (size_t i = 0; i < 3; ++i)
-      ledger.expect("probes", text(name, "[", i, "]"), std::abs(mine[i] - stored.at(text(name, "_probe")).at(i).get<double>()), 1e-9);
+      ledger.expect("probes", text(name, "[", i, "]"),
+                    std::abs(mine[i] - stored.at(text(name, "_probe")).at(i).get<double>()), 1e-9);
   };
   expect_probe("latent_predict", latents);
   expect_probe("prediction", prediction);

@@ -1,16 +1,18 @@
 // Masks: exact replays of the official generator's draws, its statistics, and what every plan must be.
 
+#include "mim/mask.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <set>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
-#include "mim/mask.h"
+#include "mim/tokens.h"
 #include "nn/vit.h"
 #include "support/golden.h"
 
@@ -45,9 +47,11 @@ class ReplayedDraws : public DrawSource {
   double next(double kind, double low, double high, double tolerance) {
     if (row_ >= rows_.size(0)) throw std::out_of_range("more draws than recorded");
     const double* row = rows_.data_ptr<double>() + 4 * row_++;
-    EXPECT_EQ(row[0], kind) << "row " << row_;
-    EXPECT_NEAR(row[1], low, tolerance) << "row " << row_;
-    EXPECT_NEAR(row[2], high, tolerance) << "row " << row_;
+    // What follows would index by numbers that were meant for another draw.
+    if (row[0] != kind || std::abs(row[1] - low) > tolerance || std::abs(row[2] - high) > tolerance) {
+      throw std::logic_error(text("draw ", row_, " asks for kind ", kind, " in [", low, ", ", high,
+                                  "], recorded was kind ", row[0], " in [", row[1], ", ", row[2], "]"));
+    }
     return row[3];
   }
 
@@ -74,6 +78,20 @@ TEST(BlockMask, ReplaysTheOfficialDrawsExactly) {
   EXPECT_EQ(replayed, 20);
 }
 
+TEST(BlockMask, RoundsSidesHalfToEvenAsPythonDoes) {
+  // Area 6.25 and aspect 1: both sides are 2.5, so 2; sides of 3 would not fit into the 4 cells asked for.
+  ReplayedDraws draws(torch::tensor({0.0, 4.0, 4.0, 6.25, 1.0, std::log(0.3), -std::log(0.3), 0.0, 2.0, 0.0, 12.0, 5.0,
+                                     3.0, 0.0, 12.0, 7.0},
+                                    at::kDouble)
+                          .view({4, 4}));
+  MaskConfig config;
+  config.min_block = 4;
+  const Mask mask = block_mask(kGrid, 4, config, draws);
+  EXPECT_EQ(draws.unused(), 0);
+  for (const int64_t cell : {5 * 14 + 7, 5 * 14 + 8, 6 * 14 + 7, 6 * 14 + 8})
+    EXPECT_EQ(mask[static_cast<size_t>(cell)], 1);
+}
+
 // ---- Statistics ----
 
 struct Moments {
@@ -81,11 +99,14 @@ struct Moments {
   int64_t n = 0;
   void add(double x) { sum += x, squares += x * x, ++n; }
   double mean() const { return sum / static_cast<double>(n); }
-  double error() const { return std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean() * mean()) / static_cast<double>(n)); }
+  double error() const {
+    return std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean() * mean()) / static_cast<double>(n));
+  }
 };
 
 double sigmas(const Moments& found, const Json& stored) {
-  return std::abs(found.mean() - stored.at("mean").get<double>()) / std::hypot(found.error(), stored.at("standard_error").get<double>());
+  return std::abs(found.mean() - stored.at("mean").get<double>()) /
+         std::hypot(found.error(), stored.at("standard_error").get<double>());
 }
 
 bool at_cell(const Mask& mask, int64_t y, int64_t x) {
@@ -141,7 +162,8 @@ class MaskStatistics : public ::testing::TestWithParam<MaskCase> {
 
 TEST_P(MaskStatistics, CellsPairsEdgesAndComponentsAreTheOfficialOnes) {
   LACUNA_NEEDS_SHARED("golden/cae/masks.json");
-  const Json stored = golden_json("cae/masks.json").at(GetParam().kind == MaskKind::kBlock ? "block" : "random").at(name());
+  const Json stored =
+      golden_json("cae/masks.json").at(GetParam().kind == MaskKind::kBlock ? "block" : "random").at(name());
   const SafetensorsFile file(golden_path("cae/masks.safetensors"));
   MaskConfig config;
   config.kind = GetParam().kind;
@@ -179,7 +201,8 @@ TEST_P(MaskStatistics, CellsPairsEdgesAndComponentsAreTheOfficialOnes) {
   ledger.expect("standard errors: pairs", name() + " right", sigmas(right, stored.at("pair_right")), kMostSigmas);
   ledger.expect("standard errors: pairs", name() + " down", sigmas(down, stored.at("pair_down")), kMostSigmas);
   ledger.expect("standard errors: components", name(), sigmas(count, stored.at("components")), kMostSigmas);
-  ledger.expect("standard errors: largest component", name(), sigmas(largest_one, stored.at("largest_component")), kMostSigmas);
+  ledger.expect("standard errors: largest component", name(), sigmas(largest_one, stored.at("largest_component")),
+                kMostSigmas);
 }
 
 INSTANTIATE_TEST_SUITE_P(Counts, MaskStatistics,
@@ -215,7 +238,8 @@ TEST(BlockMask, NeedsAsManyAttemptsAsTheOfficialGenerator) {
       block_mask(kGrid, count, MaskConfig{}, draws);
       attempts.add(static_cast<double>(draws.uniforms) / 2);
     }
-    ledger.expect("standard errors: attempts", text(count), sigmas(attempts, stored.at(text("block.14x14.", count)).at("attempts")), kMostSigmas);
+    ledger.expect("standard errors: attempts", text(count),
+                  sigmas(attempts, stored.at(text("block.14x14.", count)).at("attempts")), kMostSigmas);
   }
 }
 
@@ -233,6 +257,14 @@ TEST(MaskConfig, ARatioGivesTheOfficialCount) {
     EXPECT_EQ(config.hidden(kPatches), 5);
     config.kind = MaskKind::kNone;
     EXPECT_EQ(config.hidden(kPatches), 0);
+  }
+}
+
+TEST(MaskConfig, TheRatiosOfTheReleasedSizesGiveTheirCounts) {
+  for (const int64_t count : {30, 49, 98}) {
+    MaskConfig config;
+    config.ratio = static_cast<double>(count) / static_cast<double>(kPatches);
+    EXPECT_EQ(config.hidden(kPatches), count);
   }
 }
 
@@ -257,7 +289,9 @@ TEST(Masker, APlanSplitsEverySampleCompletelyAndInOrder) {
 TEST(Masker, AMaskDependsOnSeedEpochAndSampleOnly) {
   const Masker masker(MaskConfig{}, kGrid);
   const auto rows = [&](uint64_t seed, uint64_t epoch, std::vector<int64_t> samples) {
-    return masker.draw(seed, epoch, samples, at::kCPU).masked.view({static_cast<int64_t>(samples.size()), -1}) .remainder(kPatches);
+    return masker.draw(seed, epoch, samples, at::kCPU)
+        .masked.view({static_cast<int64_t>(samples.size()), -1})
+        .remainder(kPatches);
   };
   const at::Tensor base = rows(1, 2, {5})[0];
   EXPECT_TRUE(rows(1, 2, {9, 5, 6})[1].equal(base));
@@ -272,12 +306,27 @@ TEST(MaskPlan, PickThenRestoreIsTheIdentity) {
   EXPECT_TRUE(plan.restore(pick_rows(x, plan.visible), pick_rows(x, plan.masked)).equal(x));
 }
 
+TEST(MaskPlan, APlanThatHidesNothingPicksNothing) {
+  MaskConfig config;
+  config.kind = MaskKind::kNone;
+  const std::vector<int64_t> samples = {0, 1};
+  const MaskPlan plan = Masker(config, 4).draw(1, 0, samples, at::kCPU);
+  const at::Tensor full = unit_tensor("x", {2, 17, 5});
+  const Tokens tokens = split_tokens(full, plan);
+  EXPECT_EQ(tokens.masked.sizes(), (at::IntArrayRef{2, 0, 5}));
+  EXPECT_TRUE(tokens.visible.equal(full.slice(1, 1)));
+  EXPECT_TRUE(tokens.cls.equal(full.slice(1, 0, 1)));
+  EXPECT_TRUE(plan.restore(tokens.visible, tokens.masked).equal(tokens.visible));
+}
+
 TEST(MaskPlan, PicksWhatALoopOverPatchesWouldPick) {
   const std::vector<Mask> masks = {{0, 1, 0, 1}, {1, 1, 0, 0}};
   const MaskPlan plan = plan_from_masks(masks, at::kCPU);
   const at::Tensor x = at::arange(16).view({2, 4, 2});
-  EXPECT_TRUE(pick_rows(x, plan.visible).equal(at::stack({at::stack({x[0][0], x[0][2]}), at::stack({x[1][2], x[1][3]})})));
-  EXPECT_TRUE(pick_rows(x, plan.masked).equal(at::stack({at::stack({x[0][1], x[0][3]}), at::stack({x[1][0], x[1][1]})})));
+  EXPECT_TRUE(
+      pick_rows(x, plan.visible).equal(at::stack({at::stack({x[0][0], x[0][2]}), at::stack({x[1][2], x[1][3]})})));
+  EXPECT_TRUE(
+      pick_rows(x, plan.masked).equal(at::stack({at::stack({x[0][1], x[0][3]}), at::stack({x[1][0], x[1][1]})})));
 }
 
 TEST(Masker, RefusesToHideEverything) {

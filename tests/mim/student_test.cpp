@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "mim/method.h"
 #include "nn/init.h"
 #include "support/cae_model.h"
@@ -59,7 +60,8 @@ TEST(Student, PixelsOfMaskedPatchesDoReachTheTeacher) {
   const auto teacher = open_teacher({.path = golden_path("models/clip_hf/quickgelu")});
   ASSERT_EQ(teacher->grid(), f.model.sizes.vit().grid());
   ASSERT_EQ(teacher->width(), 48);
-  const Tokens before = teacher->observe(f.images, f.plan), after = teacher->observe(f.repainted(f.plan.masked), f.plan);
+  const Tokens before = teacher->observe(f.images, f.plan),
+               after = teacher->observe(f.repainted(f.plan.masked), f.plan);
   EXPECT_FALSE(after.cls.equal(before.cls));
   EXPECT_FALSE(after.masked.equal(before.masked));
   EXPECT_FALSE(after.visible.equal(before.visible)) << "every token of the teacher sees the whole image";
@@ -127,7 +129,8 @@ Method micro_method(std::unique_ptr<Teacher> teacher) {
   sizes.regressor_depth = 1;
   Student student(sizes.vit(), sizes.completer());
   const ViewSpec view{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
-  auto distill = std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions}, std::move(teacher), student->width());
+  auto distill = std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions}, std::move(teacher),
+                                           student->width());
   MaskConfig mask;
   mask.min_block = 2;
   mask.count = 7;
@@ -139,16 +142,18 @@ Method micro_method(std::unique_ptr<Teacher> teacher) {
 TEST(Method, TrainsExactlyTheseParametersAndNoneOfTheTeachers) {
   LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/config.json");
   Method method = micro_method(open_teacher({.path = golden_path("models/clip_hf/quickgelu")}));
-  const std::string vit = "student.vit.", block = vit + "blocks.0.", regressor = "student.regressor.", cross = regressor + "blocks.0.";
-  std::set<std::string> wanted = {vit + "cls_token", regressor + "mask_token", block + "attn.qkv.weight", block + "attn.q_bias",
-                                  block + "attn.v_bias", block + "ls1.gamma", block + "ls2.gamma", cross + "attn.q_bias",
-                                  cross + "attn.v_bias", cross + "attn.q.weight", cross + "attn.k.weight", cross + "attn.v.weight",
-                                  cross + "ls1.gamma", cross + "ls2.gamma"};
+  const std::string vit = "student.vit.", block = vit + "blocks.0.", regressor = "student.regressor.",
+                    cross = regressor + "blocks.0.";
+  std::set<std::string> wanted = {vit + "cls_token",       regressor + "mask_token", block + "attn.qkv.weight",
+                                  block + "attn.q_bias",   block + "attn.v_bias",    block + "ls1.gamma",
+                                  block + "ls2.gamma",     cross + "attn.q_bias",    cross + "attn.v_bias",
+                                  cross + "attn.q.weight", cross + "attn.k.weight",  cross + "attn.v.weight",
+                                  cross + "ls1.gamma",     cross + "ls2.gamma"};
   for (const std::string& layer :
-       {vit + "patch_embed", vit + "norm", block + "norm1", block + "norm2", block + "attn.proj", block + "mlp.fc1", block + "mlp.fc2",
-        regressor + "adapter", regressor + "adapter_norm", regressor + "norm", cross + "norm_q", cross + "norm_k", cross + "norm_v",
-        cross + "norm2", cross + "attn.proj", cross + "mlp.fc1", cross + "mlp.fc2", std::string("objective.align.head.norm"),
-        std::string("objective.align.head.proj")}) {
+       {vit + "patch_embed", vit + "norm", block + "norm1", block + "norm2", block + "attn.proj", block + "mlp.fc1",
+        block + "mlp.fc2", regressor + "adapter", regressor + "adapter_norm", regressor + "norm", cross + "norm_q",
+        cross + "norm_k", cross + "norm_v", cross + "norm2", cross + "attn.proj", cross + "mlp.fc1", cross + "mlp.fc2",
+        std::string("objective.align.head.norm"), std::string("objective.align.head.proj")}) {
     wanted.insert(layer + ".weight");
     wanted.insert(layer + ".bias");
   }
@@ -165,7 +170,8 @@ TEST(Method, TrainsExactlyTheseParametersAndNoneOfTheTeachers) {
 TEST(Method, TheSameStepGivesTheSameBits) {
   CaeSizes sizes = kSizes;
   sizes.depth = 1;
-  Method method = micro_method(std::make_unique<FixedTeacher>(unit_tensor("clip_target", {2, 17, 48}).to(at::kFloat), sizes.vit()));
+  Method method =
+      micro_method(std::make_unique<FixedTeacher>(unit_tensor("clip_target", {2, 17, 48}).to(at::kFloat), sizes.vit()));
   const at::Tensor images = (2 * unit_tensor("input", {2, 3, 32, 32})).to(at::kFloat);
   const Batch batch{.views = {images, images}, .ids = {0, 1}, .labels = {}, .captions = {}, .epoch = 3};
   const auto loss = [&](uint64_t seed) { return method.losses(batch, StepContext{.seed = seed}).total.item<float>(); };
@@ -173,16 +179,34 @@ TEST(Method, TheSameStepGivesTheSameBits) {
   EXPECT_NE(loss(1), loss(2)) << "another seed must draw other masks";
 }
 
-TEST(Method, RefusesToSuperviseWhatNothingPredicts) {
-  Student student(kSizes.vit(), CompleterConfig{});
-  const auto distill = [&] {
-    return std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions},
-                                     std::make_unique<FixedTeacher>(at::zeros({1, 17, 48}), kSizes.vit()), student->width());
-  };
-  const ViewSpec view{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
+std::string refusal(const CompleterConfig& completer, const MaskConfig& mask) {
+  Student student(kSizes.vit(), completer);
+  const auto distill =
+      std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions},
+                                std::make_unique<FixedTeacher>(at::zeros({1, 17, 48}), kSizes.vit()), student->width());
+  try {
+    Method(ViewSpec{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats}, Masker(mask, 4), student, {distill});
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Method, RefusesToSuperviseWhatIsNotThere) {
   MaskConfig mask;
+  mask.min_block = 4;
   mask.count = 7;
-  EXPECT_THROW(Method(view, Masker(mask, 4), student, {distill()}), Error);
+  EXPECT_EQ(refusal(kSizes.completer(), mask), "accepted");
+  EXPECT_EQ(refusal(CompleterConfig{}, mask),
+            "objective 'align' supervises masked patches, but the student completes none; set "
+            "completer.kind=regressor, or the "
+            "weight of its masked region to 0");
+  for (const MaskKind kind : {MaskKind::kNone, MaskKind::kRandom}) {
+    mask.kind = kind;
+    mask.count = 0;
+    EXPECT_TRUE(refusal(kSizes.completer(), mask)
+                    .starts_with("objective 'align' supervises masked patches, but the mask hides none"));
+  }
 }
 
 }  // namespace

@@ -28,7 +28,10 @@ fs::path case_folder(const std::string& name) { return golden_path("models/clip_
 // Everything a CLIP folder holds, under clip_key_map's names.
 struct WholeClip {
   explicit WholeClip(const fs::path& folder, at::ScalarType dtype = at::kFloat)
-      : config(read_clip_config(folder)), vision(config), text(config.text), text_projection(Linear(config.text.width, config.embed, false)) {
+      : config(read_clip_config(folder)),
+        vision(config),
+        text(config.text),
+        text_projection(Linear(config.text.width, config.embed, false)) {
     vision->to(dtype);
     text->to(dtype);
     text_projection->to(dtype);
@@ -102,7 +105,8 @@ TEST_P(ClipParity, EveryStageOfTheVisionTowerAgrees) {
   found["projected_all"] = tower->projection(found["post_ln_all"]);
   found["pooler_output"] = found["post_ln_all"].select(1, 0);
   found["image_features"] = found["projected_all"].select(1, 0);
-  expect_all("output.vision.", found, {{"output.vision.attn_probs.last", "attention is fused; its probabilities are never made"}});
+  expect_all("output.vision.", found,
+             {{"output.vision.attn_probs.last", "attention is fused; its probabilities are never made"}});
 }
 
 TEST_P(ClipParity, EveryStageOfTheTextTowerAgrees) {
@@ -111,7 +115,8 @@ TEST_P(ClipParity, EveryStageOfTheTextTowerAgrees) {
   const at::Tensor ids = input("input_ids");
   std::map<std::string, at::Tensor> found;
   at::Tensor x = found["embeddings"] = at::embedding(clip.text->token_embedding, ids) + clip.text->pos_embed;
-  for (size_t i = 0; i < clip.text->blocks->size(); ++i) x = found[text("hidden_states.", i + 1)] = clip.text->blocks->ptr<BlockImpl>(i)->forward(x);
+  for (size_t i = 0; i < clip.text->blocks->size(); ++i)
+    x = found[text("hidden_states.", i + 1)] = clip.text->blocks->ptr<BlockImpl>(i)->forward(x);
   found["final_ln"] = clip.text->tokens(ids);
   found["pooler_output"] = clip.text(ids);
   found["text_features"] = clip.text_projection(found["pooler_output"]);
@@ -126,7 +131,8 @@ TEST_P(ClipParity, ImagesAndTextsMeetAtTheReferencesLogits) {
   const at::NoGradGuard no_grad;
   WholeClip clip(case_folder(GetParam().name), GetParam().dtype);
   const auto unit_rows = [](const at::Tensor& x) { return x / at::linalg_vector_norm(x, 2, -1, true); };
-  const at::Tensor image = unit_rows(clip.vision->projection(clip.vision->vit->encode(input("pixel_values").to(GetParam().dtype)).select(1, 0)));
+  const at::Tensor image = unit_rows(
+      clip.vision->projection(clip.vision->vit->encode(input("pixel_values").to(GetParam().dtype)).select(1, 0)));
   const at::Tensor words = unit_rows(clip.text_projection(clip.text(input("input_ids"))));
   std::map<std::string, std::string> elsewhere;
   const SafetensorsFile io(case_folder(GetParam().name) / "io.safetensors");
@@ -135,14 +141,19 @@ TEST_P(ClipParity, ImagesAndTextsMeetAtTheReferencesLogits) {
     if (key.starts_with("output.interp.")) elsewhere[key] = "towers run at their own size";
   }
   expect_all("output.",
-             {{"image_embeds", image}, {"text_embeds", words}, {"logits_per_image", clip.logit_scale.exp() * at::matmul(image, words.t())}},
+             {{"image_embeds", image},
+              {"text_embeds", words},
+              {"logits_per_image", clip.logit_scale.exp() * at::matmul(image, words.t())}},
              elsewhere);
 }
 
 INSTANTIATE_TEST_SUITE_P(Folders, ClipParity,
                          ::testing::Values(Variant{"quickgelu", at::kDouble}, Variant{"quickgelu", at::kFloat},
-                                           Variant{"gelu_realvocab", at::kDouble}, Variant{"gelu_realvocab", at::kFloat}),
-                         [](const auto& info) { return info.param.name + (info.param.dtype == at::kDouble ? "_f64" : "_f32"); });
+                                           Variant{"gelu_realvocab", at::kDouble},
+                                           Variant{"gelu_realvocab", at::kFloat}),
+                         [](const auto& info) {
+                           return info.param.name + (info.param.dtype == at::kDouble ? "_f64" : "_f32");
+                         });
 
 // ---- Folders written and folders broken ----
 
@@ -150,7 +161,8 @@ class ClipFolder : public ::testing::Test {
  protected:
   void SetUp() override {
     LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/config.json");
-    folder_ = fs::path(::testing::TempDir()) / text("clip-", getpid(), "-", ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder_ = fs::path(::testing::TempDir()) /
+              text("clip-", getpid(), "-", ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder_);
     for (const char* file : {"config.json", "preprocessor_config.json", "model.safetensors"})
       fs::copy_file(case_folder("quickgelu") / file, folder_ / file, fs::copy_options::overwrite_existing);
@@ -181,7 +193,8 @@ class ClipFolder : public ::testing::Test {
     } catch (const Error& error) {
       std::string message = error.what();
       const std::string path = folder_.string();
-      for (size_t at = message.find(path); at != std::string::npos; at = message.find(path)) message.erase(at, path.size());
+      for (size_t at = message.find(path); at != std::string::npos; at = message.find(path))
+        message.erase(at, path.size());
       return message;
     }
     return "opened";
@@ -254,18 +267,29 @@ TEST_F(ClipFolder, EachFaultOfTheTensorsIsNamed) {
   const std::string file = "/model.safetensors: ", query = "vision_model.encoder.layers.0.self_attn.q_proj.weight";
   EXPECT_EQ(fault(), "opened");
   replace("visual_projection.weight", {});
-  EXPECT_EQ(fault(), file + "1 tensors of the model are not in the file: vision_projection.weight (there: visual_projection.weight)");
+  EXPECT_EQ(
+      fault(),
+      file + "1 tensors of the model are not in the file: vision_projection.weight (there: visual_projection.weight)");
   replace(query, {});
-  EXPECT_EQ(fault(), file + "1 tensors of the model are not in the file: vision.blocks.0.attn.qkv.weight (there: " + query + ")");
+  EXPECT_EQ(fault(), file + "1 tensors of the model are not in the file: vision.blocks.0.attn.qkv.weight (there: " +
+                         query + ")");
   replace("vision_model.encoder.layers.7.layer_norm1.bias", at::zeros({128}));
-  EXPECT_EQ(fault(), file + "1 tensors of the file have no place in the model: vision_model.encoder.layers.7.layer_norm1.bias");
+  EXPECT_EQ(fault(),
+            file + "1 tensors of the file have no place in the model: vision_model.encoder.layers.7.layer_norm1.bias");
   replace("visual_projection.weight", at::zeros({48, 64}));
-  EXPECT_EQ(fault(), file + "tensor 'visual_projection.weight' has shape [48,64], but the model built from the configuration needs [48,128]");
+  EXPECT_EQ(fault(), file +
+                         "tensor 'visual_projection.weight' has shape [48,64], but the model built from the "
+                         "configuration needs [48,128]");
   replace("visual_projection.weight", at::zeros({128, 48}));  // OpenAI's own layout: as many numbers, another meaning
-  EXPECT_EQ(fault(), file + "tensor 'visual_projection.weight' has shape [128,48], but the model built from the configuration needs [48,128]");
+  EXPECT_EQ(fault(), file +
+                         "tensor 'visual_projection.weight' has shape [128,48], but the model built from the "
+                         "configuration needs [48,128]");
   replace("vision_model.embeddings.patch_embedding.weight", at::zeros({128, 8, 8, 3}));
-  EXPECT_EQ(fault(), file + "tensor 'vision_model.embeddings.patch_embedding.weight' has shape [128,8,8,3], but the model built from the "
-                            "configuration needs [128,3,8,8]");
+  EXPECT_EQ(
+      fault(),
+      file +
+          "tensor 'vision_model.embeddings.patch_embedding.weight' has shape [128,8,8,3], but the model built from the "
+          "configuration needs [128,3,8,8]");
   fs::remove(folder_ / "model.safetensors");
   EXPECT_EQ(fault(), ": model.safetensors is missing");
 }
@@ -283,19 +307,28 @@ TEST_F(ClipFolder, EachFaultOfTheConfigurationIsNamed) {
       {[](Json& c) { c = Json::array(); }, "/config.json: expected an object"},
       {[](Json& c) { c.erase("text_config"); }, "/config.json: expected the keys vision_config and text_config"},
       {[](Json& c) { c["vision_config"] = 1; }, vision + "expected an object"},
-      {[](Json& c) { c["vision_config"]["hidden_size"] = -1; }, vision + "key 'hidden_size' must be a positive integer up to 1048576, found -1"},
-      {[](Json& c) { c["vision_config"]["hidden_size"] = 1.5; }, vision + "key 'hidden_size' must be a positive integer up to 1048576, found 1.5"},
+      {[](Json& c) { c["vision_config"]["hidden_size"] = -1; },
+       vision + "key 'hidden_size' must be a positive integer up to 1048576, found -1"},
+      {[](Json& c) { c["vision_config"]["hidden_size"] = 1.5; },
+       vision + "key 'hidden_size' must be a positive integer up to 1048576, found 1.5"},
       {[](Json& c) { c["vision_config"]["num_hidden_layers"] = int64_t{1} << 40; },
        vision + "key 'num_hidden_layers' must be a positive integer up to 1048576, found 1099511627776"},
-      {[](Json& c) { c["vision_config"]["num_channels"] = 4; }, vision + "only images of 3 channels are supported, found 4"},
+      {[](Json& c) { c["vision_config"]["num_channels"] = 4; },
+       vision + "only images of 3 channels are supported, found 4"},
       {[](Json& c) { c["vision_config"]["hidden_act"] = "relu"; },
        vision + "key 'hidden_act' is 'relu'; known activations are gelu, quick_gelu, gelu_new, gelu_pytorch_tanh"},
-      {[](Json& c) { c["vision_config"]["hidden_act"] = nullptr; }, vision + "key 'hidden_act' must be a word, found null"},
-      {[](Json& c) { c["vision_config"]["layer_norm_eps"] = "small"; }, vision + "key 'layer_norm_eps' must be a number, found \"small\""},
-      {[](Json& c) { c["vision_config"]["patch_size"] = 7; }, vision + "image_size 32 is not a multiple of patch_size 7"},
-      {[](Json& c) { c["vision_config"]["num_attention_heads"] = 3; }, vision + "hidden_size 128 is not divisible into num_attention_heads 3"},
-      {[](Json& c) { c["text_config"]["num_attention_heads"] = 7; }, words + "hidden_size 64 is not divisible into num_attention_heads 7"},
-      {[](Json& c) { c["text_config"]["eos_token_id"] = 1024; }, words + "eos_token_id 1024 is outside the vocabulary of 1024"},
+      {[](Json& c) { c["vision_config"]["hidden_act"] = nullptr; },
+       vision + "key 'hidden_act' must be a word, found null"},
+      {[](Json& c) { c["vision_config"]["layer_norm_eps"] = "small"; },
+       vision + "key 'layer_norm_eps' must be a number, found \"small\""},
+      {[](Json& c) { c["vision_config"]["patch_size"] = 7; },
+       vision + "image_size 32 is not a multiple of patch_size 7"},
+      {[](Json& c) { c["vision_config"]["num_attention_heads"] = 3; },
+       vision + "hidden_size 128 is not divisible into num_attention_heads 3"},
+      {[](Json& c) { c["text_config"]["num_attention_heads"] = 7; },
+       words + "hidden_size 64 is not divisible into num_attention_heads 7"},
+      {[](Json& c) { c["text_config"]["eos_token_id"] = 1024; },
+       words + "eos_token_id 1024 is outside the vocabulary of 1024"},
   };
   for (const Fault& expected : faults) {
     edit("config.json", expected.change);
@@ -303,13 +336,19 @@ TEST_F(ClipFolder, EachFaultOfTheConfigurationIsNamed) {
   }
   // A configuration that contradicts the weights.
   edit("config.json", [](Json& c) { c["vision_config"]["num_hidden_layers"] = 1; });
-  EXPECT_NE(fault().find("tensors of the file have no place in the model: vision_model.encoder.layers.1."), std::string::npos) << fault();
+  EXPECT_NE(fault().find("tensors of the file have no place in the model: vision_model.encoder.layers.1."),
+            std::string::npos)
+      << fault();
   edit("config.json", [](Json& c) { c["vision_config"]["num_hidden_layers"] = 3; });
   EXPECT_NE(fault().find("tensors of the model are not in the file: vision.blocks.2."), std::string::npos) << fault();
   edit("config.json", [](Json& c) { c["projection_dim"] = 40; });
-  EXPECT_EQ(fault(), "/model.safetensors: tensor 'visual_projection.weight' has shape [48,128], but the model built from the configuration needs [40,128]");
+  EXPECT_EQ(fault(),
+            "/model.safetensors: tensor 'visual_projection.weight' has shape [48,128], but the model built from the "
+            "configuration needs [40,128]");
   fs::remove(folder_ / "config.json");
-  EXPECT_EQ(fault(), ": not a CLIP folder: config.json is missing (expected the files that CLIPModel.save_pretrained writes: config.json and model.safetensors)");
+  EXPECT_EQ(fault(),
+            ": not a CLIP folder: config.json is missing (expected the files that CLIPModel.save_pretrained writes: "
+            "config.json and model.safetensors)");
 }
 
 TEST_F(ClipFolder, EachFaultOfThePreprocessingIsNamed) {
@@ -319,11 +358,22 @@ TEST_F(ClipFolder, EachFaultOfThePreprocessingIsNamed) {
   };
   const std::string file = "/preprocessor_config.json: ";
   const Fault faults[] = {
-      {[](Json& c) { c["crop_size"] = {{"height", 48}, {"width", 48}}; }, file + "crop_size is 48 but config.json says the network takes images of side 32"},
-      {[](Json& c) { c["crop_size"] = 48; }, file + "crop_size is 48 but config.json says the network takes images of side 32"},
-      {[](Json& c) { c["image_std"] = {0.2, 0.2, 0}; }, file + "key 'image_std' must be positive"},
-      {[](Json& c) { c["image_mean"] = {0.2, 0.2}; }, file + "key 'image_mean' must be three numbers, found [0.2,0.2]"},
-      {[](Json& c) { c["resample"] = 0; }, file + "key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found 0"},
+      {[](Json& c) {
+         c["crop_size"] = {{"height", 48}, {"width", 48}};
+       },
+       file + "crop_size is 48 but config.json says the network takes images of side 32"},
+      {[](Json& c) { c["crop_size"] = 48; },
+       file + "crop_size is 48 but config.json says the network takes images of side 32"},
+      {[](Json& c) {
+         c["image_std"] = {0.2, 0.2, 0};
+       },
+       file + "key 'image_std' must be positive"},
+      {[](Json& c) {
+         c["image_mean"] = {0.2, 0.2};
+       },
+       file + "key 'image_mean' must be three numbers, found [0.2,0.2]"},
+      {[](Json& c) { c["resample"] = 0; },
+       file + "key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found 0"},
       {[](Json& c) { c["resample"] = "bicubic"; }, file + "key 'resample' must be an integer, found \"bicubic\""},
       {[](Json& c) { c = 3; }, file + "expected an object"},
   };

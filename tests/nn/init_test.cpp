@@ -36,9 +36,10 @@ double spread(const at::Tensor& x) { return x.to(at::kDouble).std().item<double>
 
 TEST(Initialize, HasTheStatisticsOfTheOfficialCode) {  // cae.md section 1.9, width 768
   const auto weights = initialized(base_width(1), 1);
-  const std::pair<const char*, double> bounds[] = {
-      {"attn.qkv", std::sqrt(6.0 / (768 + 2304))}, {"attn.proj", 0.0625}, {"mlp.fc1", std::sqrt(6.0 / (768 + 3072))},
-      {"mlp.fc2", std::sqrt(6.0 / (768 + 3072))}};
+  const std::pair<const char*, double> bounds[] = {{"attn.qkv", std::sqrt(6.0 / (768 + 2304))},
+                                                   {"attn.proj", 0.0625},
+                                                   {"mlp.fc1", std::sqrt(6.0 / (768 + 3072))},
+                                                   {"mlp.fc2", std::sqrt(6.0 / (768 + 3072))}};
   for (const auto& [layer, bound] : bounds) {
     const at::Tensor w = weights.at(text("blocks.0.", layer, ".weight"));
     EXPECT_LE(largest(w), static_cast<float>(bound)) << layer;
@@ -52,8 +53,9 @@ TEST(Initialize, HasTheStatisticsOfTheOfficialCode) {  // cae.md section 1.9, wi
     EXPECT_LE(largest(w), 0.02f) << name;
     EXPECT_NEAR(spread(w), 0.0108, w.numel() > 10000 ? 1e-4 : 1e-3) << name;
   }
-  for (const char* name : {"blocks.0.attn.q_bias", "blocks.0.attn.v_bias", "blocks.0.attn.proj.bias", "blocks.0.mlp.fc1.bias",
-                           "blocks.0.mlp.fc2.bias", "patch_embed.bias", "norm.bias", "blocks.0.norm1.bias"})
+  for (const char* name :
+       {"blocks.0.attn.q_bias", "blocks.0.attn.v_bias", "blocks.0.attn.proj.bias", "blocks.0.mlp.fc1.bias",
+        "blocks.0.mlp.fc2.bias", "patch_embed.bias", "norm.bias", "blocks.0.norm1.bias"})
     EXPECT_EQ(largest(weights.at(name)), 0) << name;
   for (const char* name : {"norm.weight", "blocks.0.norm1.weight", "blocks.0.norm2.weight"})
     EXPECT_TRUE(weights.at(name).eq(1).all().item<bool>()) << name;

@@ -17,7 +17,8 @@ using namespace testing;  // NOLINT
 class Weights : public ::testing::Test {
  protected:
   void SetUp() override {
-    path_ = std::filesystem::path(::testing::TempDir()) / text("weights-", ::testing::UnitTest::GetInstance()->current_test_info()->name(), ".safetensors");
+    path_ = std::filesystem::path(::testing::TempDir()) /
+            text("weights-", ::testing::UnitTest::GetInstance()->current_test_info()->name(), ".safetensors");
   }
   void TearDown() override { std::filesystem::remove(path_); }
 
@@ -48,15 +49,16 @@ KeyMap joined_map() {
 }
 
 NamedTensors theirs() {
-  return {{"q", unit_tensor("q", {2, 3})},       {"k", unit_tensor("k", {2, 3})},
-          {"v", unit_tensor("v", {2, 3})},       {"conv", unit_tensor("conv", {2, 3, 2, 2})},
-          {"bias", unit_tensor("bias", {6})},    {"layernorm.weight", unit_tensor("w", {2})},
+  return {{"q", unit_tensor("q", {2, 3})},           {"k", unit_tensor("k", {2, 3})},
+          {"v", unit_tensor("v", {2, 3})},           {"conv", unit_tensor("conv", {2, 3, 2, 2})},
+          {"bias", unit_tensor("bias", {6})},        {"layernorm.weight", unit_tensor("w", {2})},
           {"layernorm.bias", unit_tensor("b", {2})}, {"old.table", at::arange(3)}};
 }
 
 NamedTensors empty_ours() {
   const auto none = [](at::IntArrayRef sizes) { return at::full(sizes, NAN, at::kDouble); };
-  return {{"qkv", none({6, 3})}, {"flat", none({2, 12})}, {"q_bias", none({2})}, {"v_bias", none({2})}, {"norm.weight", none({2})}, {"norm.bias", none({2})}};
+  return {{"qkv", none({6, 3})}, {"flat", none({2, 12})},    {"q_bias", none({2})},
+          {"v_bias", none({2})}, {"norm.weight", none({2})}, {"norm.bias", none({2})}};
 }
 
 NamedTensors without(NamedTensors tensors, const std::string& name) {
@@ -110,12 +112,16 @@ TEST_F(Weights, EachFaultIsNamed) {
       {with(without(theirs(), "k"), "key", at::zeros({2, 3})),
        "1 tensors of the model are not in the file: qkv (there: k); the file has instead: key"},
       {with(theirs(), "extra", at::zeros({1})), "1 tensors of the file have no place in the model: extra"},
-      {with(theirs(), "k", at::zeros({3, 2})), "tensor 'k' has shape [3,2], but the model built from the configuration needs [2,3]"},
-      {with(theirs(), "conv", at::zeros({2, 12})), "tensor 'conv' has shape [2,12], but the model built from the configuration needs [2,3,2,2]"},
+      {with(theirs(), "k", at::zeros({3, 2})),
+       "tensor 'k' has shape [3,2], but the model built from the configuration needs [2,3]"},
+      {with(theirs(), "conv", at::zeros({2, 12})),
+       "tensor 'conv' has shape [2,12], but the model built from the configuration needs [2,3,2,2]"},
       {with(theirs(), "conv", at::zeros({2, 2, 2, 3})),
        "tensor 'conv' has shape [2,2,2,3], but the model built from the configuration needs [2,3,2,2]"},
-      {with(theirs(), "bias", at::zeros({4})), "tensor 'bias' has shape [4], but the model built from the configuration needs [6]"},
-      {with(theirs(), "bias", at::zeros({})), "tensor 'bias' has shape [], but the model built from the configuration needs [6]"},
+      {with(theirs(), "bias", at::zeros({4})),
+       "tensor 'bias' has shape [4], but the model built from the configuration needs [6]"},
+      {with(theirs(), "bias", at::zeros({})),
+       "tensor 'bias' has shape [], but the model built from the configuration needs [6]"},
       {with(theirs(), "layernorm.bias", at::zeros({2}, at::kLong)),
        "tensor 'layernorm.bias' holds integers, but weights are floating-point numbers"}};
   for (const Fault& fault : faults) {
@@ -133,7 +139,8 @@ TEST_F(Weights, APartThatOursDoesNotHaveMayBeThereOrNot) {
 
 TEST_F(Weights, HalvesAreWidened) {
   NamedTensors halves;
-  for (const auto& [name, tensor] : theirs()) halves.emplace_back(name, name == "old.table" ? tensor : tensor.to(at::kHalf));
+  for (const auto& [name, tensor] : theirs())
+    halves.emplace_back(name, name == "old.table" ? tensor : tensor.to(at::kHalf));
   write(halves);
   const NamedTensors ours = empty_ours();
   ASSERT_EQ(import(joined_map(), ours), "");

@@ -1,6 +1,6 @@
 #pragma once
-// A CAE v2 student with its objective, built from sizes, with a teacher that says what it is told: the pieces of a Method
-// without its random masks, so that stored masks can be used.
+// A CAE v2 student with its objective, built from sizes, with a teacher that says what it is told: the pieces of a
+// Method without its random masks, so that stored masks can be used.
 
 #include <cmath>
 #include <cstdint>
@@ -20,7 +20,9 @@ class FixedTeacher : public Teacher {
  public:
   FixedTeacher(at::Tensor features, VitConfig student) : features_(std::move(features)), student_(student) {}
 
-  ViewSpec view() const override { return {.side = static_cast<int>(student_.image_side), .kernel = Kernel::kBicubic, .stats = kClipStats}; }
+  ViewSpec view() const override {
+    return {.side = static_cast<int>(student_.image_side), .kernel = Kernel::kBicubic, .stats = kClipStats};
+  }
   int64_t grid() const override { return student_.grid(); }
   int64_t patch_side() const override { return student_.patch_side; }
   int64_t width() const override { return features_.size(2); }
@@ -40,9 +42,17 @@ struct CaeSizes {
   double drop_path = 0;
 
   static CaeSizes of(const Json& c) {
-    return {.batch = c.at("batch"), .image = c.at("img"), .patch = c.at("patch"), .width = c.at("dim"), .depth = c.at("depth"),
-            .heads = c.at("heads"), .regressor_width = c.at("dr"), .regressor_depth = c.at("rdepth"),
-            .regressor_heads = c.at("rheads"), .masked = c.at("masked"), .target = c.at("dout")};
+    return {.batch = c.at("batch"),
+            .image = c.at("img"),
+            .patch = c.at("patch"),
+            .width = c.at("dim"),
+            .depth = c.at("depth"),
+            .heads = c.at("heads"),
+            .regressor_width = c.at("dr"),
+            .regressor_depth = c.at("rdepth"),
+            .regressor_heads = c.at("rheads"),
+            .masked = c.at("masked"),
+            .target = c.at("dout")};
   }
 
   VitConfig vit() const {
@@ -74,8 +84,16 @@ struct CaeSizes {
 
 // The named configurations of the official scripts (cae.md section 1.1): all have 12 heads.
 inline CaeSizes cae_v2_sizes(const std::string& size) {
-  CaeSizes s{.batch = 2, .image = 224, .width = 192, .depth = 12, .heads = 12, .regressor_width = 96, .regressor_depth = 1,
-             .regressor_heads = 12, .masked = 30, .target = 512};
+  CaeSizes s{.batch = 2,
+             .image = 224,
+             .width = 192,
+             .depth = 12,
+             .heads = 12,
+             .regressor_width = 96,
+             .regressor_depth = 1,
+             .regressor_heads = 12,
+             .masked = 30,
+             .target = 512};
   if (size == "small") s.width = 384, s.regressor_width = 384, s.masked = 49;
   if (size == "base") s.batch = 1, s.width = 768, s.regressor_width = 768, s.regressor_depth = 4, s.masked = 98;
   return s;
@@ -90,7 +108,8 @@ class CaeModel {
       : sizes(model_sizes),
         student(model_sizes.vit(), model_sizes.completer()),
         distill(std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = regions, .reduction = reduction},
-                                          std::make_unique<FixedTeacher>(features, model_sizes.vit()), student->width())),
+                                          std::make_unique<FixedTeacher>(features, model_sizes.vit()),
+                                          student->width())),
         root_(std::make_shared<torch::nn::Module>()),
         official_(official_of_ours(model_sizes.depth, model_sizes.regressor_depth)) {
     root_->register_module("student", student.ptr());
@@ -116,7 +135,10 @@ class CaeModel {
     return student->forward(images, plan, with_masked, drop);
   }
   ObjectiveLosses losses(const at::Tensor& images, const MaskPlan& plan, PathDrop* drop = nullptr) {
-    const Batch batch{.views = {images}, .ids = std::vector<int64_t>(static_cast<size_t>(images.size(0)), 0), .labels = {}, .captions = {}};
+    const Batch batch{.views = {images},
+                      .ids = std::vector<int64_t>(static_cast<size_t>(images.size(0)), 0),
+                      .labels = {},
+                      .captions = {}};
     const StepContext context;
     const Tokens tokens = encode(images, plan, drop, distill->needs_masked());
     return distill->losses(Step{batch, plan, tokens, context});
@@ -191,7 +213,8 @@ inline std::map<std::string, at::Tensor> CaeModel::activations(const at::Tensor&
       const at::Tensor stream = out[name + "norm2_cross"] = cross.norm2(query + cross.ls1(a));
       out[name + "mlp_cross"] = cross.mlp(stream);
     }
-    query = out[text("regresser.regressor_blocks.", t)] = cross.forward(query, context, query_positions, context_positions, 0, nullptr);
+    query = out[text("regresser.regressor_blocks.", t)] =
+        cross.forward(query, context, query_positions, context_positions, 0, nullptr);
   }
   out["regresser"] = regressor.forward(visible, plan, nullptr);
 

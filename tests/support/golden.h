@@ -56,8 +56,8 @@ class Ledger {
     double& worst = worst_[group];
     if (!(found <= worst)) worst = found;
   }
-  void expect_close(const std::string& group, const std::string& what, const at::Tensor& found, const at::Tensor& expected,
-                    double limit) {
+  void expect_close(const std::string& group, const std::string& what, const at::Tensor& found,
+                    const at::Tensor& expected, double limit) {
     expect(group, what, deviation(found, expected), limit);
   }
   // |found - expected| / |expected|, for numbers that are not near zero.
@@ -107,15 +107,18 @@ inline at::Tensor filled_parameter(const std::string& official, at::IntArrayRef 
 }
 
 // mask[b, p] = ((5 p + 3 b) mod N) < M, one per sample.
-inline std::vector<std::vector<std::uint8_t>> filled_masks(std::int64_t batch, std::int64_t patches, std::int64_t masked) {
+inline std::vector<std::vector<std::uint8_t>> filled_masks(std::int64_t batch, std::int64_t patches,
+                                                           std::int64_t masked) {
   std::vector<std::vector<std::uint8_t>> masks(static_cast<std::size_t>(batch));
   for (std::int64_t b = 0; b < batch; ++b) {
-    for (std::int64_t p = 0; p < patches; ++p) masks[static_cast<std::size_t>(b)].push_back((5 * p + 3 * b) % patches < masked);
+    for (std::int64_t p = 0; p < patches; ++p)
+      masks[static_cast<std::size_t>(b)].push_back((5 * p + 3 * b) % patches < masked);
   }
   return masks;
 }
 
-// [sum, sum of squares, dot with unit("probe:" + key)] over the values in row-major order: the dot catches permutations.
+// [sum, sum of squares, dot with unit("probe:" + key)] over the values in row-major order: the dot catches
+// permutations.
 inline std::array<double, 3> probe(const std::string& key, const at::Tensor& tensor) {
   const at::Tensor x = tensor.detach().to(at::kDouble).contiguous().flatten();
   return {x.sum().item<double>(), x.square().sum().item<double>(),
@@ -143,8 +146,8 @@ inline KeyMap official_cae_names(std::int64_t depth, std::int64_t regressor_dept
     for (const char* leaf : {"q_bias", "v_bias", "q.weight", "k.weight", "v.weight", "proj.weight", "proj.bias"}) {
       rules.push_back({{ours + "attn." + leaf}, {theirs + "cross_attn." + leaf}});
     }
-    const std::pair<const char*, const char*> layers[] = {{"norm_q", "norm1_q"},   {"norm_k", "norm1_k"},
-                                                          {"norm_v", "norm1_v"},   {"norm2", "norm2_cross"},
+    const std::pair<const char*, const char*> layers[] = {{"norm_q", "norm1_q"},        {"norm_k", "norm1_k"},
+                                                          {"norm_v", "norm1_v"},        {"norm2", "norm2_cross"},
                                                           {"mlp.fc1", "mlp_cross.fc1"}, {"mlp.fc2", "mlp_cross.fc2"}};
     for (const auto& [mine, other] : layers) {
       for (const char* leaf : {".weight", ".bias"}) rules.push_back({{ours + mine + leaf}, {theirs + other + leaf}});
@@ -179,7 +182,8 @@ inline std::map<std::string, std::string> official_of_ours(std::int64_t depth, s
 // NAME.json with NAME.safetensors, and the files that it shares weights and inputs with.
 class CaeGolden {
  public:
-  explicit CaeGolden(const std::string& name) : json_(golden_json("cae/" + name + ".json")), name_(name + ".safetensors") {}
+  explicit CaeGolden(const std::string& name)
+      : json_(golden_json("cae/" + name + ".json")), name_(name + ".safetensors") {}
 
   const Json& json() const { return json_; }
   const std::vector<std::string>& keys() { return file(name_).names(); }

@@ -1,5 +1,7 @@
 // AdamW against its formulas, and what it must do when a gradient is not finite, absent, or large.
 
+#include "train/optimizer.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,7 +10,6 @@
 
 #include "base/error.h"
 #include "support/golden.h"
-#include "train/optimizer.h"
 
 namespace lacuna {
 namespace {
@@ -17,8 +18,12 @@ using namespace testing;  // NOLINT
 
 struct Toy {
   explicit Toy(at::ScalarType dtype = at::kDouble) {
-    for (const auto& [name, sizes] : std::vector<std::pair<std::string, std::vector<int64_t>>>{
-             {"fc.weight", {3, 4}}, {"fc.bias", {3}}, {"cls_token", {1, 1, 4}}, {"gamma", {4}}, {"unused.weight", {2, 2}}}) {
+    for (const auto& [name, sizes] :
+         std::vector<std::pair<std::string, std::vector<int64_t>>>{{"fc.weight", {3, 4}},
+                                                                   {"fc.bias", {3}},
+                                                                   {"cls_token", {1, 1, 4}},
+                                                                   {"gamma", {4}},
+                                                                   {"unused.weight", {2, 2}}}) {
       parameters.emplace_back(name, unit_tensor(name, sizes).to(dtype).set_requires_grad(true));
     }
   }
@@ -58,7 +63,8 @@ TEST(AdamW, FollowsTheFormulasWithDecayOnlyWhereItBelongs) {
       if (decayed) wanted[i] = wanted[i] * (1 - lr * config.weight_decay);
       m[i] = config.beta1 * m[i] + (1 - config.beta1) * g;
       v[i] = config.beta2 * v[i] + (1 - config.beta2) * g * g;
-      const at::Tensor mean = m[i] / (1 - std::pow(config.beta1, step)), square = v[i] / (1 - std::pow(config.beta2, step));
+      const at::Tensor mean = m[i] / (1 - std::pow(config.beta1, step)),
+                       square = v[i] / (1 - std::pow(config.beta2, step));
       wanted[i] = wanted[i] - lr * mean / (square.sqrt() + config.eps);
       EXPECT_LT(deviation(toy.parameters[i].second, wanted[i]), 1e-14) << toy.parameters[i].first << " step " << step;
     }
@@ -89,7 +95,8 @@ TEST(AdamW, ClipsToTheGlobalNormAndReportsTheNormBefore) {
   AdamW optimizer(toy.parameters, {.clip = 3.0});
   toy.set_gradients(0, 100);
   double squares = 0;
-  for (size_t i = 0; i + 1 < toy.parameters.size(); ++i) squares += toy.parameters[i].second.grad().square().sum().item<double>();
+  for (size_t i = 0; i + 1 < toy.parameters.size(); ++i)
+    squares += toy.parameters[i].second.grad().square().sum().item<double>();
   const at::Tensor before = toy.parameters[0].second.grad().clone();
   EXPECT_NEAR(optimizer.step(0.1).item<double>(), std::sqrt(squares), 1e-10);
   EXPECT_LT(deviation(toy.parameters[0].second.grad(), before * (3.0 / (std::sqrt(squares) + 1e-6))), 1e-12);
@@ -143,7 +150,8 @@ TEST_P(NotFinite, AFirstStepWithSuchAGradientMovesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Values, NotFinite,
-                         ::testing::Values(std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+                         ::testing::Values(std::numeric_limits<double>::quiet_NaN(),
+                                           std::numeric_limits<double>::infinity(),
                                            -std::numeric_limits<double>::infinity()));
 
 TEST(AdamW, ContinuesBitForBitFromItsSavedState) {
@@ -189,10 +197,12 @@ TEST(AdamW, RefusesAStateThatIsNotThisModels) {
   EXPECT_EQ(message(state), "checkpoint: 1 optimizer tensors belong to no parameter of this model");
   state = optimizer.state();
   state[0].second = at::zeros({3, 5});
-  EXPECT_EQ(message(state), "checkpoint: the optimizer state of 'fc.weight' is incomplete or has another shape than [3,4]");
+  EXPECT_EQ(message(state),
+            "checkpoint: the optimizer state of 'fc.weight' is incomplete or has another shape than [3,4]");
   state = optimizer.state();
   state.erase(state.begin() + 1);
-  EXPECT_EQ(message(state), "checkpoint: the optimizer state of 'fc.weight' is incomplete or has another shape than [3,4]");
+  EXPECT_EQ(message(state),
+            "checkpoint: the optimizer state of 'fc.weight' is incomplete or has another shape than [3,4]");
 }
 
 }  // namespace

@@ -1,12 +1,13 @@
 // The learning rate against the tables of the official scripts.
 
+#include "train/schedule.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <string>
 
 #include "support/golden.h"
-#include "train/schedule.h"
 
 namespace lacuna {
 namespace {
@@ -14,7 +15,10 @@ namespace {
 using namespace testing;  // NOLINT
 
 Schedule stored_schedule(const Json& table) {
-  return {.peak = table.at("peak"), .floor = table.at("final"), .warmup = table.at("warmup_steps"), .total = table.at("steps")};
+  return {.peak = table.at("peak"),
+          .floor = table.at("final"),
+          .warmup = table.at("warmup_steps"),
+          .total = table.at("steps")};
 }
 
 class OfficialSchedule : public ::testing::TestWithParam<std::string> {};
@@ -42,9 +46,10 @@ TEST_P(OfficialSchedule, EveryStoredStepAndTheSumsAgree) {
 
 // The linear probes' tables follow a rule of their own (fractional epochs, no double peak) and are not this schedule.
 INSTANTIATE_TEST_SUITE_P(Tables, OfficialSchedule,
-                         ::testing::Values("cae_base_300e", "cae_base_800e", "cae_1600e", "caev2_300e", "finetune_cae_base",
-                                           "finetune_cae_large", "finetune_caev2_tiny", "finetune_caev2_small",
-                                           "finetune_caev2_base", "attentive_cae", "warmup_steps_120_overrides_5_epochs"),
+                         ::testing::Values("cae_base_300e", "cae_base_800e", "cae_1600e", "caev2_300e",
+                                           "finetune_cae_base", "finetune_cae_large", "finetune_caev2_tiny",
+                                           "finetune_caev2_small", "finetune_caev2_base", "attentive_cae",
+                                           "warmup_steps_120_overrides_5_epochs"),
                          [](const auto& info) { return info.param; });
 
 TEST(Schedule, ReachesThePeakTwiceAndNeverPassesItsEnds) {

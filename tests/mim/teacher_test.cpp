@@ -1,0 +1,73 @@
+#include "mim/teacher.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "support/golden.h"
+
+namespace lacuna {
+namespace {
+
+using namespace testing;  // NOLINT
+
+struct Layer {
+  TeacherLayer layer;
+  std::string output;  // of io.safetensors, under output.vision.
+};
+
+TEST(ClipTeacher, SaysWhatTransformersGivesForEveryTokenOfEachLayer) {
+  LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/io.safetensors");
+  const auto folder = golden_path("models/clip_hf/quickgelu");
+  const SafetensorsFile io(folder / "io.safetensors");
+  const at::Tensor pixels = to_tensor(io.at("input.pixel_values"));
+  const MaskPlan plan = plan_from_masks(filled_masks(pixels.size(0), 16, 6), at::kCPU);
+  Ledger ledger;
+  for (const auto& [layer, output] :
+       {Layer{TeacherLayer::kProjected, "projected_all"}, Layer{TeacherLayer::kNormed, "post_ln_all"},
+        Layer{TeacherLayer::kLastBlock, "hidden_states.2"}}) {
+    const auto teacher = open_teacher({.path = folder, .layer = layer});
+    const at::Tensor stored = to_tensor(io.at("output.vision." + output));
+    EXPECT_EQ(teacher->width(), stored.size(2)) << output;
+    const Tokens wanted = split_tokens(stored, plan);
+    for (const auto& [dtype, limit] : {std::pair{at::kFloat, 1e-5}, std::pair{at::kDouble, 1e-11}}) {
+      teacher->to(at::kCPU, dtype);
+      const Tokens found = teacher->observe(pixels, plan);
+      const std::string group = dtype == at::kDouble ? "float64" : "float32";
+      ledger.expect_close(group, output + " cls", found.cls, wanted.cls, limit);
+      ledger.expect_close(group, output + " visible", found.visible, wanted.visible, limit);
+      ledger.expect_close(group, output + " masked", found.masked, wanted.masked, limit);
+      EXPECT_FALSE(found.cls.requires_grad());
+    }
+  }
+}
+
+TEST(ClipTeacher, TellsWhatItWantsToSee) {
+  LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/config.json");
+  const auto teacher = open_teacher({.path = golden_path("models/clip_hf/quickgelu")});
+  EXPECT_EQ(teacher->view().side, 32);
+  EXPECT_EQ(teacher->view().stats, kClipStats);
+  EXPECT_EQ(teacher->view().kernel, Kernel::kBicubic);
+  EXPECT_EQ(teacher->grid(), 4);
+  EXPECT_EQ(teacher->patch_side(), 8);
+  EXPECT_NE(teacher->describe().find("QuickGELU"), std::string::npos);
+}
+
+TEST(ClipTeacher, AFolderThatIsNotThereIsNamed) {
+  const auto message = [](const std::filesystem::path& path) -> std::string {
+    try {
+      open_teacher({.path = path});
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "opened";
+  };
+  EXPECT_TRUE(message("").starts_with("teacher: no folder given"));
+  EXPECT_TRUE(message("/no/such/folder").starts_with("teacher: /no/such/folder is not a folder"));
+}
+
+}  // namespace
+}  // namespace lacuna
