@@ -23,7 +23,8 @@ enum class ExitCode : int {
 
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string text, ExitCode code = ExitCode::kUser) : std::runtime_error(std::move(text)), code_(code) {}
+  explicit Error(std::string text, ExitCode code = ExitCode::kUser)
+      : std::runtime_error(std::move(text)), code_(code) {}
   ExitCode code() const { return code_; }
 
  private:
@@ -55,7 +56,8 @@ template <class... Parts>
   throw Error(detail::concat(parts...), ExitCode::kBadData);
 }
 
-// For faults of the user or of their files: `check(file.size() > 8, path, ": expected a header of 8 bytes, found ", n)`.
+// For faults of the user or of their files: `check(file.size() > 8, path, ": expected a header of 8 bytes, found ",
+// n)`.
 template <class... Parts>
 void check(bool condition, const Parts&... parts) {
   if (!condition) fail(parts...);

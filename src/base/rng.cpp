@@ -31,8 +31,8 @@ std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, st
 // Counter layout: word 0 counts blocks, word 1 is the low half of the epoch, words 2-3 the sample. The high half of the
 // epoch goes into the key with seed and purpose, so a stream holds 2^34 words before it could meet another.
 Rng::Rng(std::uint64_t seed, Purpose purpose, std::uint64_t epoch, std::uint64_t sample) {
-  const std::uint64_t key = mix(mix(seed + 0x9E3779B97F4A7C15ull) ^
-                                (static_cast<std::uint64_t>(purpose) << 32 | (epoch >> 32)));
+  const std::uint64_t key =
+      mix(mix(seed + 0x9E3779B97F4A7C15ull) ^ (static_cast<std::uint64_t>(purpose) << 32 | (epoch >> 32)));
   key_ = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
   counter_ = {0, static_cast<std::uint32_t>(epoch), static_cast<std::uint32_t>(sample),
               static_cast<std::uint32_t>(sample >> 32)};

@@ -13,17 +13,17 @@ namespace lacuna {
 
 // One entry per independent use. Values are part of the reproducibility contract: never renumber, only append.
 enum class Purpose : std::uint32_t {
-  kInit = 1,         // parameter initialisation
-  kShuffle = 2,      // epoch order
-  kCrop = 3,         // random resized crop
-  kFlip = 4,         // horizontal flip
-  kColor = 5,        // colour jitter
-  kMask = 6,         // masking of patches
-  kDropPath = 7,     // stochastic depth
-  kSubstitute = 8,   // replacement for an undecodable sample
-  kScene = 9,        // synthetic scenes
-  kCaption = 10,     // choice and wording of captions
-  kProbe = 11,       // evaluation heads and their batches
+  kInit = 1,        // parameter initialisation
+  kShuffle = 2,     // epoch order
+  kCrop = 3,        // random resized crop
+  kFlip = 4,        // horizontal flip
+  kColor = 5,       // colour jitter
+  kMask = 6,        // masking of patches
+  kDropPath = 7,    // stochastic depth
+  kSubstitute = 8,  // replacement for an undecodable sample
+  kScene = 9,       // synthetic scenes
+  kCaption = 10,    // choice and wording of captions
+  kProbe = 11,      // evaluation heads and their batches
   kTest = 12,
 };
 
@@ -31,12 +31,12 @@ class Rng {
  public:
   Rng(std::uint64_t seed, Purpose purpose, std::uint64_t epoch = 0, std::uint64_t sample = 0);
 
-  std::uint32_t bits();                                          // uniform over 32 bits
-  std::uint64_t bits64();                                        // uniform over 64 bits
-  double uniform();                                              // [0, 1), 53 bits
-  double uniform(double low, double high);                       // [low, high)
-  std::int64_t integer(std::int64_t low, std::int64_t high);     // [low, high], both ends included, unbiased
-  double normal();                                               // standard normal (Box-Muller)
+  std::uint32_t bits();                                       // uniform over 32 bits
+  std::uint64_t bits64();                                     // uniform over 64 bits
+  double uniform();                                           // [0, 1), 53 bits
+  double uniform(double low, double high);                    // [low, high)
+  std::int64_t integer(std::int64_t low, std::int64_t high);  // [low, high], both ends included, unbiased
+  double normal();                                            // standard normal (Box-Muller)
   bool chance(double probability);
 
  private:

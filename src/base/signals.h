@@ -1,6 +1,6 @@
 #pragma once
-// Asking a run to stop. SIGINT, SIGTERM and SIGUSR1 are remembered and looked at between steps; a second SIGINT ends the
-// process at once with the exit code of an interrupted run (the newest checkpoint stays good).
+// Asking a run to stop. SIGINT, SIGTERM and SIGUSR1 are remembered and looked at between steps; a second SIGINT ends
+// the process at once with the exit code of an interrupted run (the newest checkpoint stays good).
 
 namespace lacuna {
 

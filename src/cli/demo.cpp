@@ -51,7 +51,9 @@ struct DemoConfig {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-void heading(int number, const std::string& what) { std::cout << "\n--- " << number << ". " << what << "\n\n" << std::flush; }
+void heading(int number, const std::string& what) {
+  std::cout << "\n--- " << number << ". " << what << "\n\n" << std::flush;
+}
 
 int pretrain(const std::vector<std::string>& arguments) {
   std::cout << "$ lacuna pretrain";
@@ -61,13 +63,41 @@ int pretrain(const std::vector<std::string>& arguments) {
 }
 
 std::vector<std::string> teacher_arguments(const DemoConfig& c) {
-  return {"method=clip", "model=micro", "data=shapes", "data.size=1000000", "data.side=48", "data.label=color", "image_size=48", "patch_size=8", "batch_size=64", "lr=3e-3",
-          text("duration=", c.teacher_steps, " steps"), text("seed=", c.seed), text("out=", c.out, "/teacher"), "checkpoint.every=50 %", "eval.every=0", "eval.max_samples=1000", "precision=f32"};
+  return {"method=clip",
+          "model=micro",
+          "data=shapes",
+          "data.size=1000000",
+          "data.side=48",
+          "data.label=color",
+          "image_size=48",
+          "patch_size=8",
+          "batch_size=64",
+          "lr=3e-3",
+          text("duration=", c.teacher_steps, " steps"),
+          text("seed=", c.seed),
+          text("out=", c.out, "/teacher"),
+          "checkpoint.every=50 %",
+          "eval.every=0",
+          "eval.max_samples=1000",
+          "precision=f32"};
 }
 
 std::vector<std::string> student_arguments(const DemoConfig& c, int steps, const std::string& out) {
-  return {"method=cae_v2", "model=micro", "data=shapes", "data.size=1000000", "data.side=48", "data.label=color", text("teacher=", c.out, "/teacher/export"), "batch_size=64", "lr=1.5e-3",
-          text("duration=", steps, " steps"), text("seed=", c.seed + 1), text("out=", out), "eval.every=50 %", "eval.max_samples=1000", "precision=f32"};
+  return {"method=cae_v2",
+          "model=micro",
+          "data=shapes",
+          "data.size=1000000",
+          "data.side=48",
+          "data.label=color",
+          text("teacher=", c.out, "/teacher/export"),
+          "batch_size=64",
+          "lr=1.5e-3",
+          text("duration=", steps, " steps"),
+          text("seed=", c.seed + 1),
+          text("out=", out),
+          "eval.every=50 %",
+          "eval.max_samples=1000",
+          "precision=f32"};
 }
 
 struct Row {
@@ -83,7 +113,8 @@ Row measure(const std::string& name, const Backbone& backbone, const LabelledDat
   probe.seed = c.seed;
   probe.epochs = 30;
   probe.warmup = 3;
-  return {name, knn_accuracy(features.train, features.val, KnnConfig{}).top1, linear_probe(features.train, features.val, probe).accuracy.top1};
+  return {name, knn_accuracy(features.train, features.val, KnnConfig{}).top1,
+          linear_probe(features.train, features.val, probe).accuracy.top1};
 }
 
 LabelledData labelled_scenes(const DemoConfig& c) {
@@ -133,7 +164,8 @@ struct KillTrial {
 
 // One short run whole, the same run killed by SIGKILL once it has a few checkpoints and then resumed.
 KillTrial kill_and_resume(const DemoConfig& c) {
-  const fs::path whole = fs::path(c.out) / "resume-whole", broken = fs::path(c.out) / "resume-killed", log = fs::path(c.out) / "resume.log";
+  const fs::path whole = fs::path(c.out) / "resume-whole", broken = fs::path(c.out) / "resume-killed",
+                 log = fs::path(c.out) / "resume.log";
   const auto arguments = [&](const fs::path& out) {
     std::vector<std::string> all = student_arguments(c, 60, out.string());
     all.insert(all.begin(), "pretrain");
@@ -163,13 +195,15 @@ KillTrial kill_and_resume(const DemoConfig& c) {
 void print_table(const std::vector<Row>& rows) {
   std::printf("\n%-34s %10s %14s\n", "features of", "20-NN", "linear probe");
   for (const Row& row : rows) std::printf("%-34s %8.1f %% %12.1f %%\n", row.name.c_str(), row.knn, row.linear);
-  std::printf("\n%-34s %+8.1f   %+12.1f     (points over the random network)\n", "gain of the student", rows[1].knn - rows[0].knn, rows[1].linear - rows[0].linear);
+  std::printf("\n%-34s %+8.1f   %+12.1f     (points over the random network)\n", "gain of the student",
+              rows[1].knn - rows[0].knn, rows[1].linear - rows[0].linear);
 }
 
 void prepare(const DemoConfig& c) {
   const fs::path out = c.out, mark = out / "demo.json";
   if (fs::exists(out) && !fs::is_empty(out)) {
-    check(fs::exists(mark), "demo: ", c.out, " is not empty and is no earlier demo; choose another folder with out=DIR");
+    check(fs::exists(mark), "demo: ", c.out,
+          " is not empty and is no earlier demo; choose another folder with out=DIR");
     remove_tree(out);
   }
   fs::create_directories(out);
@@ -193,18 +227,30 @@ int demo_command(Arguments arguments) {
   if (const int code = pretrain(student_arguments(c, c.student_steps, c.out + "/student")); code != 0) return code;
   heading(3, "What did they learn? Name the colour of the main object, one of twelve, from frozen features");
   const LabelledData data = labelled_scenes(c);
-  const Backbone student = open_backbone(fs::path(c.out) / "student" / "export"), teacher = open_backbone(fs::path(c.out) / "teacher" / "export");
-  const std::vector<Row> rows = {measure("a random network (chance is 8 %)", random_like(student, c.seed + 2), data, c), measure("the student", student, data, c), measure("its teacher", teacher, data, c)};
+  const Backbone student = open_backbone(fs::path(c.out) / "student" / "export"),
+                 teacher = open_backbone(fs::path(c.out) / "teacher" / "export");
+  const std::vector<Row> rows = {measure("a random network (chance is 8 %)", random_like(student, c.seed + 2), data, c),
+                                 measure("the student", student, data, c), measure("its teacher", teacher, data, c)};
   print_table(rows);
   heading(4, "Killed in the middle (SIGKILL) and resumed: are the final weights the same?");
   const KillTrial trial = kill_and_resume(c);
   const bool equal = trial.unbroken == trial.resumed;
-  std::cout << "unbroken run               " << trial.unbroken << "\nkilled after step " << trial.killed_after << ", resumed " << trial.resumed << "\n" << (equal ? "equal, bit by bit\n" : "NOT EQUAL\n");
-  write_json_atomic(fs::path(c.out) / "demo.json", nlohmann::json{{"what", "lacuna demo"}, {"seed", c.seed}, {"seconds", seconds_since(start)}, {"resume_equal", equal},
-                                                                 {"knn", {{"random", rows[0].knn}, {"student", rows[1].knn}, {"teacher", rows[2].knn}}},
-                                                                 {"linear", {{"random", rows[0].linear}, {"student", rows[1].linear}, {"teacher", rows[2].linear}}}});
-  std::cout << "\n--- Done in " << human_duration(seconds_since(start)) << "\n\npictures   " << c.out << "/student/pictures\nbackbone   " << c.out
-            << "/student/export (opens in timm as local-dir:…)\nteacher    " << c.out << "/teacher/export (opens in transformers as CLIPModel)\n\nWith your own images and a CLIP folder:\n"
+  std::cout << "unbroken run               " << trial.unbroken << "\nkilled after step " << trial.killed_after
+            << ", resumed " << trial.resumed << "\n"
+            << (equal ? "equal, bit by bit\n" : "NOT EQUAL\n");
+  write_json_atomic(
+      fs::path(c.out) / "demo.json",
+      nlohmann::json{
+          {"what", "lacuna demo"},
+          {"seed", c.seed},
+          {"seconds", seconds_since(start)},
+          {"resume_equal", equal},
+          {"knn", {{"random", rows[0].knn}, {"student", rows[1].knn}, {"teacher", rows[2].knn}}},
+          {"linear", {{"random", rows[0].linear}, {"student", rows[1].linear}, {"teacher", rows[2].linear}}}});
+  std::cout << "\n--- Done in " << human_duration(seconds_since(start)) << "\n\npictures   " << c.out
+            << "/student/pictures\nbackbone   " << c.out
+            << "/student/export (opens in timm as local-dir:…)\nteacher    " << c.out
+            << "/teacher/export (opens in transformers as CLIPModel)\n\nWith your own images and a CLIP folder:\n"
             << "  lacuna pretrain method=cae_v2 model=tiny data=DIR teacher=CLIP_DIR out=OUT\n";
   return equal ? 0 : static_cast<int>(ExitCode::kInternal);
 }

@@ -17,7 +17,8 @@ namespace {
 
 EvalProgress shown_on(Progress& progress, const std::string& what) {
   return [&progress, what](int64_t done, int64_t total) {
-    if (progress.due() || done == total) progress.show(text(what, "  ", done, "/", total), static_cast<double>(done) / static_cast<double>(total));
+    if (progress.due() || done == total)
+      progress.show(text(what, "  ", done, "/", total), static_cast<double>(done) / static_cast<double>(total));
   };
 }
 
@@ -29,15 +30,18 @@ void print_left_out(const EvalReport& report) {
 
 EvalReport measure_knn(const FeaturePair& f, const EvalCommandConfig& c) {
   const Accuracy accuracy = knn_accuracy(f.train, f.val, c.knn);
-  std::cout << accuracy_line(accuracy) << "  (" << kKnnProtocol << " v" << kKnnVersion << ": " << c.knn.k << " neighbours, temperature " << c.knn.temperature << ", "
-            << f.train.values.size(0) << " training and " << accuracy.samples << " validation images)\n";
+  std::cout << accuracy_line(accuracy) << "  (" << kKnnProtocol << " v" << kKnnVersion << ": " << c.knn.k
+            << " neighbours, temperature " << c.knn.temperature << ", " << f.train.values.size(0) << " training and "
+            << accuracy.samples << " validation images)\n";
   return knn_report(f.train, f.val, c.features, c.knn, accuracy);
 }
 
 EvalReport measure_linear(const FeaturePair& f, const EvalCommandConfig& c) {
   const ProbeResult probe = linear_probe(f.train, f.val, c.probe);
-  std::cout << accuracy_line(probe.accuracy) << "  (" << kLinearProtocol << " v" << kLinearVersion << ": " << c.probe.epochs << " epochs, batch " << probe.batch << ", rate " << probe.rate
-            << " chosen on " << probe.held_out_samples << " held-out training images; " << probe.train_samples << " training and " << probe.accuracy.samples << " validation images)\n";
+  std::cout << accuracy_line(probe.accuracy) << "  (" << kLinearProtocol << " v" << kLinearVersion << ": "
+            << c.probe.epochs << " epochs, batch " << probe.batch << ", rate " << probe.rate << " chosen on "
+            << probe.held_out_samples << " held-out training images; " << probe.train_samples << " training and "
+            << probe.accuracy.samples << " validation images)\n";
   return linear_report(f.train, f.val, c.features, c.probe, probe);
 }
 
@@ -57,7 +61,8 @@ void EvalCommandConfig::fields(Fields& f) {
 }
 
 LabelledData open_labelled(const DataConfig& data) {
-  check(!data.path.empty(), "data: nothing to evaluate on; set data=DIR (with train/ and val/, one sub-folder per class) or data=shapes");
+  check(!data.path.empty(),
+        "data: nothing to evaluate on; set data=DIR (with train/ and val/, one sub-folder per class) or data=shapes");
   LabelledData out{open_source(data.source(), Split::kTrain), open_source(data.source(), Split::kVal)};
   check_same_classes(out.train->classes(), out.val->classes());
   return out;
@@ -65,14 +70,16 @@ LabelledData open_labelled(const DataConfig& data) {
 
 FeaturePair features_of(const Backbone& backbone, const LabelledData& data, const FeatureConfig& config) {
   Progress progress(std::cerr, progress_style(STDERR_FILENO));
-  FeaturePair out{extract_features(backbone, *data.train, config, shown_on(progress, "features of the training split")),
-                  extract_features(backbone, *data.val, config, shown_on(progress, "features of the validation split"))};
+  FeaturePair out{
+      extract_features(backbone, *data.train, config, shown_on(progress, "features of the training split")),
+      extract_features(backbone, *data.val, config, shown_on(progress, "features of the validation split"))};
   progress.finish();
   return out;
 }
 
 int eval_command(Arguments arguments) {
-  check(arguments.size() >= 2 && (arguments[0] == "knn" || arguments[0] == "linear"), "eval: expected 'knn' or 'linear', then a model: lacuna eval knn MODEL data=DIR");
+  check(arguments.size() >= 2 && (arguments[0] == "knn" || arguments[0] == "linear"),
+        "eval: expected 'knn' or 'linear', then a model: lacuna eval knn MODEL data=DIR");
   EvalCommandConfig c;
   Settings settings;
   settings.override_with(arguments.subspan(2));

@@ -8,7 +8,7 @@
 #include "io/files.h"
 #include "io/safetensors.h"
 #include "nn/backbone.h"
-#include "nn/clip.h"
+#include "train/checkpoint.h"
 
 namespace lacuna {
 namespace {
@@ -21,7 +21,9 @@ std::string shape_of(const TensorInfo& tensor) {
   return out + "]";
 }
 
-int64_t elements(const TensorInfo& tensor) { return static_cast<int64_t>(tensor.data.size() / dtype_size(tensor.dtype)); }
+int64_t elements(const TensorInfo& tensor) {
+  return static_cast<int64_t>(tensor.data.size() / dtype_size(tensor.dtype));
+}
 
 void print_tensors(const fs::path& path) {
   const SafetensorsFile file(path);
@@ -29,30 +31,37 @@ void print_tensors(const fs::path& path) {
   uint64_t bytes = 0;
   for (const std::string& name : file.names()) {
     const TensorInfo& tensor = file.at(name);
-    std::printf("  %-64s %-5s %s\n", printable(name).c_str(), std::string(dtype_name(tensor.dtype)).c_str(), shape_of(tensor).c_str());
+    std::printf("  %-64s %-5s %s\n", printable(name).c_str(), std::string(dtype_name(tensor.dtype)).c_str(),
+                shape_of(tensor).c_str());
     total += elements(tensor);
     bytes += tensor.data.size();
   }
-  std::cout << file.names().size() << " tensors, " << human_count(static_cast<double>(total)) << " elements, " << human_bytes(bytes) << ", hash " << hash_file(path) << "\n";
-  for (const auto& [key, value] : file.metadata()) std::cout << "metadata " << printable(key) << ": " << printable(value) << "\n";
+  std::cout << file.names().size() << " tensors, " << human_count(static_cast<double>(total)) << " elements, "
+            << human_bytes(bytes) << ", hash " << hash_file(path) << "\n";
+  for (const auto& [key, value] : file.metadata())
+    std::cout << "metadata " << printable(key) << ": " << printable(value) << "\n";
 }
 
 void print_backbone(const Backbone& backbone) {
   const VitConfig& v = backbone.config.vit;
   int64_t count = 0;
   for (const auto& parameter : backbone.vit->parameters()) count += parameter.numel();
-  std::cout << "ViT of width " << v.width << ", " << v.depth << " blocks, " << v.heads << " heads; " << human_count(static_cast<double>(count)) << " parameters; input " << v.image_side
-            << " px, patches of " << v.patch_side << " px (grid " << v.grid() << " x " << v.grid() << ")\nloaded from " << backbone.origin << "; every tensor is accounted for\n\n"
+  std::cout << "ViT of width " << v.width << ", " << v.depth << " blocks, " << v.heads << " heads; "
+            << human_count(static_cast<double>(count)) << " parameters; input " << v.image_side << " px, patches of "
+            << v.patch_side << " px (grid " << v.grid() << " x " << v.grid() << ")\nloaded from " << backbone.origin
+            << "; every tensor is accounted for\n\n"
             << to_toml(backbone.config);
 }
 
 void print_run(const fs::path& path) {
-  const fs::path last = path / "checkpoints" / "last";
   std::cout << "run " << path.string() << "\n";
-  if (fs::exists(last)) {
-    const nlohmann::json state = read_json(path / "checkpoints" / read_file(last, 256) / "state.json");
-    std::cout << "newest checkpoint: step " << state.value("step", 0) << " of " << state.value("total_steps", 0) << ", weights " << state["tensors"].value("hash", "") << "\n";
-  }
+  std::vector<std::string> notes;
+  const auto newest = Checkpoints(path / "checkpoints", {}).newest(&notes);
+  for (const std::string& note : notes) std::cout << note << "\n";
+  if (!newest) return;
+  const nlohmann::json& state = newest->state();
+  std::cout << "newest checkpoint: step " << newest->step() << " of " << state.value("total_steps", int64_t{0})
+            << ", weights " << state.at("tensors").at("hash").get<std::string>() << "\n";
 }
 
 }  // namespace

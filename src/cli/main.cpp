@@ -24,10 +24,12 @@ struct Command {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands = {
-      {"pretrain", pretrain_command, "[RECIPE.toml] key=value …   train a student; minimal: method=cae_v2 data=DIR teacher=DIR out=DIR"},
+      {"pretrain", pretrain_command,
+       "[RECIPE.toml] key=value …   train a student; minimal: method=cae_v2 data=DIR teacher=DIR out=DIR"},
       {"resume", resume_command, "OUT [key=value …]           go on with a run exactly where it stopped"},
       {"plan", plan_command, "[RECIPE.toml] key=value …   say what pretrain would do, and how long it would take"},
-      {"eval", eval_command, "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
+      {"eval", eval_command,
+       "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
       {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
       {"config", config_command, "[KEY] [method=… model=…]    every key with type, unit, default and meaning"},
@@ -37,9 +39,11 @@ const std::vector<Command>& commands() {
 }
 
 void print_help() {
-  std::cout << "lacuna " << version_text() << ": masked image modeling against CLIP-like targets\n\nusage: lacuna COMMAND …\n\n";
+  std::cout << "lacuna " << version_text()
+            << ": masked image modeling against CLIP-like targets\n\nusage: lacuna COMMAND …\n\n";
   for (const Command& command : commands()) std::printf("  %-9s %s\n", command.name.c_str(), command.help.c_str());
-  std::cout << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and resumable\n";
+  std::cout
+      << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and resumable\n";
 }
 
 int dispatch(const std::vector<std::string>& arguments) {
@@ -57,7 +61,8 @@ int dispatch(const std::vector<std::string>& arguments) {
     names.push_back(command.name);
   }
   const auto close = nearest(arguments[0], names);
-  fail("no command named '", arguments[0], "'", close ? "; did you mean " + *close + "?" : "", " (lacuna help lists them)");
+  fail("no command named '", arguments[0], "'", close ? "; did you mean " + *close + "?" : "",
+       " (lacuna help lists them)");
 }
 
 }  // namespace
@@ -78,7 +83,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "lacuna: out of memory; a smaller train.batch_size, or train.accumulate, needs less\n");
     return static_cast<int>(ExitCode::kUser);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "lacuna: internal error: %s\nThis is a bug: please report it with the command that led to it.\n", error.what());
+    std::fprintf(stderr,
+                 "lacuna: internal error: %s\nThis is a bug: please report it with the command that led to it.\n",
+                 error.what());
   }
   return static_cast<int>(ExitCode::kInternal);
 }

@@ -20,7 +20,8 @@ std::vector<std::string> cells_of(const MethodRow& row) {
 }
 
 void print_markdown() {
-  std::cout << "| method | mask | encode | complete | teacher -> normalize @ region -> head -> loss |\n|---|---|---|---|---|\n";
+  std::cout << "| method | mask | encode | complete | teacher -> normalize @ region -> head -> loss "
+               "|\n|---|---|---|---|---|\n";
   for (const MethodRow& row : methods()) {
     std::cout << "| `" << row.name << "` ";
     for (const std::string& cell : cells_of(row)) std::cout << "| " << cell << " ";
@@ -44,7 +45,8 @@ int methods_command(Arguments arguments) {
   } else if (!arguments.empty()) {
     print_one(method(arguments[0]));
   } else {
-    for (const MethodRow& row : methods()) std::cout << row.name << ": " << row.title << "\n  " << row.cells << "\n  " << row.source << "\n";
+    for (const MethodRow& row : methods())
+      std::cout << row.name << ": " << row.title << "\n  " << row.cells << "\n  " << row.source << "\n";
   }
   return 0;
 }

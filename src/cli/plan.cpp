@@ -1,9 +1,9 @@
 #include <chrono>
 #include <iostream>
 
+#include "base/error.h"
 #include "cli/commands.h"
 #include "cli/run.h"
-#include "base/error.h"
 #include "io/files.h"
 #include "train/batch.h"
 
@@ -15,7 +15,8 @@ constexpr int kTimedSteps = 3;
 
 uint64_t checkpoint_bytes(Run& run) {
   uint64_t bytes = 0;
-  for (const auto& parameter : run.method->module().parameters()) bytes += 3 * parameter.nbytes();  // weights and two moments
+  for (const auto& parameter : run.method->module().parameters())
+    bytes += 3 * parameter.nbytes();  // weights and two moments
   return bytes;
 }
 
@@ -46,19 +47,23 @@ double time_steps(Run& run, std::ostream& out) {
 int plan_command(Arguments arguments) {
   RunConfig config = parse_run(arguments);
   make_paths_absolute(config);
-  check(config.recipe.train.accumulate == 1 || config.recipe.train.batch_size, "plan: train.accumulate needs a batch size");
+  check(config.recipe.train.accumulate == 1 || config.recipe.train.batch_size,
+        "plan: train.accumulate needs a batch size");
   Run run = assemble(config, /*write=*/false);
   print_plan(run, std::cout);
   std::cout << "timing " << kTimedSteps << " steps …" << std::endl;
   const double step = time_steps(run, std::cout);
   const uint64_t checkpoint = checkpoint_bytes(run);
-  const int64_t kept = config.checkpoint.keep_last + (run.plan.keep_every > 0 ? run.plan.total / run.plan.keep_every : 0);
+  const int64_t kept =
+      config.checkpoint.keep_last + (run.plan.keep_every > 0 ? run.plan.total / run.plan.keep_every : 0);
   const std::filesystem::path disk = run.config.out.empty() ? "." : run.config.out;
-  std::cout << "\nspeed       " << static_cast<double>(run.config.recipe.train.batch()) / step << " img/s, " << human_duration(step) << " a step\n"
+  std::cout << "\nspeed       " << static_cast<double>(run.config.recipe.train.batch()) / step << " img/s, "
+            << human_duration(step) << " a step\n"
             << "one epoch   " << human_duration(step * static_cast<double>(run.plan.steps_per_epoch)) << "\n"
             << "whole run   " << human_duration(step * static_cast<double>(run.plan.total)) << "\n"
             << "memory      " << human_bytes(peak_memory()) << " at the peak so far\n"
-            << "checkpoints " << human_bytes(checkpoint) << " each, up to " << kept + 1 << " at a time (" << human_bytes(static_cast<uint64_t>(kept + 1) * checkpoint) << "); the disk has "
+            << "checkpoints " << human_bytes(checkpoint) << " each, up to " << kept + 1 << " at a time ("
+            << human_bytes(static_cast<uint64_t>(kept + 1) * checkpoint) << "); the disk has "
             << human_bytes(free_bytes(disk)) << " free\n\nconfiguration (lacuna pretrain runs it as a recipe):\n\n"
             << to_toml(run.config) << std::flush;
   return 0;

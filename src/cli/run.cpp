@@ -23,14 +23,20 @@ namespace fs = std::filesystem;
 constexpr int64_t kPictures = 6;
 constexpr int64_t kTokenizerCaptions = 5000;
 
-void inherit_teacher(RunConfig& config) {
-  for (ObjectiveConfig& objective : config.recipe.composition.objectives) {
+fs::path own_tokenizer(const RunConfig& config) { return fs::path(config.out) / "tokenizer"; }
+
+// The saved configuration names the run's teacher once, so that teacher=DIR on top of it counts; objectives that name
+// none take it here.
+Composition with_teacher(const RunConfig& config) {
+  Composition composition = config.recipe.composition;
+  for (ObjectiveConfig& objective : composition.objectives) {
     if (objective.teacher.path.empty()) objective.teacher = config.teacher;
   }
+  return composition;
 }
 
-std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const Source& source, bool write) {
-  const fs::path own = fs::path(config.out) / "tokenizer";
+std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const Source& source) {
+  const fs::path own = own_tokenizer(config);
   if (!config.text.tokenizer.empty()) return std::make_shared<Tokenizer>(Tokenizer::load(config.text.tokenizer));
   if (!config.out.empty() && fs::exists(own / "vocab.json")) return std::make_shared<Tokenizer>(Tokenizer::load(own));
   std::vector<std::string> captions;
@@ -39,11 +45,10 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
     captions.push_back(source.caption(i, rng));
   }
   const bool empty = std::all_of(captions.begin(), captions.end(), [](const std::string& c) { return c.empty(); });
-  check(!empty, "data: ", config.data.path, " has no captions, and this method reads them; use a list with captions, or data.class_captions for a labelled source");
-  const Tokenizer trained = Tokenizer::train(captions, config.text.vocabulary);
-  if (!write) return std::make_shared<Tokenizer>(trained);
-  trained.save(own);
-  return std::make_shared<Tokenizer>(Tokenizer::load(own));
+  check(!empty, "data: ", config.data.path,
+        " has no captions, and this method reads them; use a list with captions, or data.class_captions for a labelled "
+        "source");
+  return std::make_shared<Tokenizer>(Tokenizer::train(captions, config.text.vocabulary));
 }
 
 // The labelled splits that are evaluated beside the run.
@@ -58,7 +63,8 @@ void open_evaluation(Run& run) {
   if (c.eval.data.empty() && !splits) return;
   auto train = open_source(data.source(), Split::kTrain), val = open_source(data.source(), Split::kVal);
   const bool labelled = !train->classes().empty() && !val->classes().empty();
-  check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data, " has no labels; expected one sub-folder per class, or a list with labels");
+  check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data,
+        " has no labels; expected one sub-folder per class, or a list with labels");
   if (!labelled) return;
   run.eval_train = std::move(train);
   run.eval_val = std::move(val);
@@ -118,13 +124,17 @@ Backbone backbone_of(const Run& run) {
 std::vector<ScheduledEvaluator> make_evaluators(Run& run) {
   std::vector<ScheduledEvaluator> out;
   if (run.plan.pictures_every > 0) {
-    out.push_back({.evaluator = std::make_unique<PictureWriter>(*run.method, picture_samples(run), run.out() / "pictures", run.config.seed, run.device),
+    out.push_back({.evaluator = std::make_unique<PictureWriter>(*run.method, picture_samples(run),
+                                                                run.out() / "pictures", run.config.seed, run.device),
                    .every = run.plan.pictures_every});
   }
   if (run.eval_train) {
-    const int64_t every = run.config.eval.every.resolve(run.plan.steps_per_epoch, run.config.recipe.train.batch(), run.plan.total);
-    out.push_back({.evaluator = std::make_unique<KnnEvaluator>([&run] { return backbone_of(run); }, *run.eval_train, *run.eval_val, feature_config(run), knn_config(run.config)),
-                   .every = every});
+    const int64_t every =
+        run.config.eval.every.resolve(run.plan.steps_per_epoch, run.config.recipe.train.batch(), run.plan.total);
+    out.push_back(
+        {.evaluator = std::make_unique<KnnEvaluator>([&run] { return backbone_of(run); }, *run.eval_train,
+                                                     *run.eval_val, feature_config(run), knn_config(run.config)),
+         .every = every});
   }
   return out;
 }
@@ -134,7 +144,6 @@ std::vector<ScheduledEvaluator> make_evaluators(Run& run) {
 Run assemble(RunConfig config, bool write) {
   Run run;
   check(!config.data.path.empty(), "data: nothing to train on; set data=DIR, data=LIST.csv or data=shapes");
-  inherit_teacher(config);
   run.config = std::move(config);
   RunConfig& c = run.config;
   run.threads = settle_threads(c);
@@ -143,18 +152,32 @@ Run assemble(RunConfig config, bool write) {
   run.source = open_source(c.data.source(), Split::kTrain, &run.notes);
   c.recipe.train.settle_batch_size(run.source->size());
   open_evaluation(run);
-  if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source, write);
-  run.method = build_method(c.recipe.composition, run.tokenizer, c.seed);
+  if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
+  run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
   run.method->to(run.device, run.device.is_cuda() && run.bf16 ? at::kBFloat16 : at::kFloat);
-  const LoaderConfig loader{.batch_size = c.recipe.train.batch(),
-                            .threads = c.data.workers.value_or(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 4)),
-                            .prefetch = c.data.prefetch,
-                            .seed = c.seed,
-                            .max_bad_share = c.data.max_bad_share,
-                            .captions = run.method->wants_captions()};
-  run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader, write ? run.out() / "quarantine.jsonl" : fs::path());
+  const LoaderConfig loader{
+      .batch_size = c.recipe.train.batch(),
+      .threads = c.data.workers.value_or(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 4)),
+      .prefetch = c.data.prefetch,
+      .seed = c.seed,
+      .max_bad_share = c.data.max_bad_share,
+      .captions = run.method->wants_captions()};
+  run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
+                                        write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());
   return run;
+}
+
+void write_config(Run& run) {
+  fs::create_directories(run.out());
+  run.config.threads = run.threads;
+  write_file_atomic(run.out() / "config.toml", to_toml(run.config));
+}
+
+void write_tokenizer(const Run& run) {
+  const fs::path own = own_tokenizer(run.config);
+  const bool trained = run.tokenizer && run.config.text.tokenizer.empty();
+  if (trained && !fs::exists(own / "vocab.json")) run.tokenizer->save(own);
 }
 
 void print_plan(const Run& run, std::ostream& out) {
@@ -165,23 +188,31 @@ void print_plan(const Run& run, std::ostream& out) {
   out << "method    " << c.method << ": " << method(c.method).title << "\n";
   out << "data      " << c.data.path << ": " << run.source->size() << " images\n";
   for (const std::string& note : run.notes) out << "          " << note << "\n";
-  out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads << " heads, input " << vit.image_side << " px, patches of " << vit.patch_side
-      << " px (grid " << vit.grid() << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameters(*run.method->student()->vit))) << " parameters, "
-      << human_count(static_cast<double>(parameters(run.method->module()))) << " with all that is trained\n";
+  out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads
+      << " heads, input " << vit.image_side << " px, patches of " << vit.patch_side << " px (grid " << vit.grid()
+      << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameters(*run.method->student()->vit)))
+      << " parameters, " << human_count(static_cast<double>(parameters(run.method->module())))
+      << " with all that is trained\n";
   out << "mask      " << mask.hidden(vit.patches()) << " of " << vit.patches() << " patches hidden\n";
   for (const auto& objective : run.method->objectives()) {
     out << "objective " << objective->objective_name() << ": " << objective->describe() << "\n";
-    if (const auto* distill = dynamic_cast<const Distill*>(objective.get())) out << "teacher   " << distill->teacher().describe() << "\n";
+    if (const auto* distill = dynamic_cast<const Distill*>(objective.get()))
+      out << "teacher   " << distill->teacher().describe() << "\n";
   }
   out << "batch     " << c.recipe.train.batch() << " images a step";
   if (c.recipe.train.accumulate > 1) out << ", in " << c.recipe.train.accumulate << " parts";
   out << "; learning rate " << number(c.recipe.train.peak_lr());
   if (!c.recipe.train.lr) out << " (" << number(c.recipe.train.base_lr) << " x batch / 256)";
-  out << " down to " << number(c.recipe.train.floor_lr()) << ", weight decay " << number(c.recipe.train.adamw.weight_decay) << "\n";
-  out << "length    " << run.plan.total << " steps = " << number(static_cast<double>(run.plan.total) / static_cast<double>(run.plan.steps_per_epoch)) << " epochs of " << run.plan.steps_per_epoch
-      << " steps, " << run.plan.schedule.warmup << " of them warm-up\n";
+  out << " down to " << number(c.recipe.train.floor_lr()) << ", weight decay "
+      << number(c.recipe.train.adamw.weight_decay) << "\n";
+  out << "length    " << run.plan.total
+      << " steps = " << number(static_cast<double>(run.plan.total) / static_cast<double>(run.plan.steps_per_epoch))
+      << " epochs of " << run.plan.steps_per_epoch << " steps, " << run.plan.schedule.warmup << " of them warm-up\n";
   out << "machine   " << run.device << ", " << (run.bf16 ? "bf16" : "f32") << ", " << run.threads << " threads\n";
-  if (run.eval_train) out << "evaluate  kNN on " << std::min(run.eval_train->size(), c.eval.max_samples) << " + " << std::min(run.eval_val->size(), c.eval.max_samples) << " labelled images, " << run.eval_val->classes().size() << " classes\n";
+  if (run.eval_train)
+    out << "evaluate  kNN on " << std::min(run.eval_train->size(), c.eval.max_samples) << " + "
+        << std::min(run.eval_val->size(), c.eval.max_samples) << " labelled images, " << run.eval_val->classes().size()
+        << " classes\n";
   if (!c.out.empty()) out << "out       " << c.out << "\n";
   out << std::endl;
 }
@@ -211,19 +242,23 @@ std::unique_ptr<Trainer> make_trainer(Run& run, std::ostream& progress) {
 
 int train_to_end(Run& run, Trainer& trainer, std::ostream& out) {
   if (trainer.run() == RunEnd::kInterrupted) {
-    out << "\nstopped at step " << trainer.step() << " of " << run.plan.total << "; the state is saved. Go on with:\n  lacuna resume " << run.config.out << std::endl;
+    out << "\nstopped at step " << trainer.step() << " of " << run.plan.total
+        << "; the state is saved. Go on with:\n  lacuna resume " << run.config.out << std::endl;
     return static_cast<int>(ExitCode::kInterrupted);
   }
   const fs::path exported = run.out() / "export";
   const std::string note = export_student(*run.method, exported);
   const BadReport bad = run.loader->bad();
   out << "\ndone: " << trainer.step() << " steps, weights " << trainer.weights_hash() << "\n";
-  if (bad.samples > 0) out << bad.samples << " images could not be read; they are listed in " << bad.list.string() << "\n";
+  if (bad.samples > 0)
+    out << bad.samples << " images could not be read; they are listed in " << bad.list.string() << "\n";
   if (!note.empty()) out << note << "\n";
   for (const Metric& metric : trainer.last_evaluation()) out << metric.name << " " << number(metric.value) << "\n";
   out << "backbone  " << exported.string() << "\npictures  " << (run.out() / "pictures").string()
-      << " (columns: input, what the student sees, agreement with the teacher per patch, similarity of its class token with patches)\n"
-      << "metrics   " << (run.out() / "metrics.jsonl").string() << ", or: tensorboard --logdir " << run.config.out << "\nnext      lacuna eval linear " << run.config.out << " data=LABELLED_DIR\n"
+      << " (columns: input, what the student sees, agreement with the teacher per patch, similarity of its class token "
+         "with patches)\n"
+      << "metrics   " << (run.out() / "metrics.jsonl").string() << ", or: tensorboard --logdir " << run.config.out
+      << "\nnext      lacuna eval linear " << run.config.out << " data=LABELLED_DIR\n"
       << std::flush;
   return static_cast<int>(ExitCode::kDone);
 }

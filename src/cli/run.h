@@ -21,14 +21,20 @@ struct Run {
   std::unique_ptr<Method> method;
   std::unique_ptr<Loader> loader;
   Plan plan;
-  std::vector<std::string> notes;                // choices made, for the first screen
+  std::vector<std::string> notes;  // choices made, for the first screen
 
   std::filesystem::path out() const { return config.out; }
 };
 
-// Sets the threads of the process and builds the run. Nothing is written but, where a tokenizer is trained, its folder
-// OUT/tokenizer (only when `write` is set).
+// Sets the threads of the process and builds the run. Nothing is written yet; without `write`, bad images are not
+// listed later either.
 Run assemble(RunConfig config, bool write);
+
+// OUT/config.toml, with what was settled on the way. From here on the run can be resumed, so it is written first.
+void write_config(Run& run);
+
+// OUT/tokenizer, where one was trained and is not there yet. A run that was killed before it trains the same again.
+void write_tokenizer(const Run& run);
 
 // The first screen: what will happen.
 void print_plan(const Run& run, std::ostream& out);

@@ -36,12 +36,14 @@ void check_together(const RunConfig& c) {
   const AugmentConfig& a = c.recipe.augment;
   check(a.crop_min <= a.crop_max, "augment: crop_min ", a.crop_min, " is above crop_max ", a.crop_max);
   check(a.aspect_min <= a.aspect_max, "augment: aspect_min ", a.aspect_min, " is above aspect_max ", a.aspect_max);
-  check(c.device == "auto" || c.device == "cpu" || c.device.starts_with("cuda"), "device: expected auto, cpu, cuda or cuda:N, found '", c.device, "'");
+  check(c.device == "auto" || c.device == "cpu" || c.device.starts_with("cuda"),
+        "device: expected auto, cpu, cuda or cuda:N, found '", c.device, "'");
 }
 
 RunConfig configure(const Settings& settings, Origins* origins) {
   const RunConfig plain;
-  RunConfig config = default_run(settings.peek_string("method").value_or(plain.method), settings.peek_string("model").value_or(plain.model));
+  RunConfig config = default_run(settings.peek_string("method").value_or(plain.method),
+                                 settings.peek_string("model").value_or(plain.model));
   const Origins set = apply(settings, config);
   if (origins) *origins = set;
   check_together(config);
@@ -53,13 +55,24 @@ RunConfig configure(const Settings& settings, Origins* origins) {
 void DataConfig::fields(Fields& f) {
   f.add("path", path, {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator"});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
-  f.add("class_captions", class_captions, {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
+  f.add("class_captions", class_captions,
+        {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
   f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
   f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
-  f.add("label", label, kSceneLabels, {.help = "shapes: which fact of the main object is its class", .on_resume = kMayChange});
-  f.add("workers", workers, {.help = "loader threads; auto is a quarter of the cores, at least 1", .min = 1, .max = 256, .aliases = {"num_workers"}, .on_resume = kMayChange});
+  f.add("label", label, kSceneLabels,
+        {.help = "shapes: which fact of the main object is its class", .on_resume = kMayChange});
+  f.add("workers", workers,
+        {.help = "loader threads; auto is a quarter of the cores, at least 1",
+         .min = 1,
+         .max = 256,
+         .aliases = {"num_workers"},
+         .on_resume = kMayChange});
   f.add("prefetch", prefetch, {.help = "batches made ahead", .min = 1, .max = 64, .on_resume = kMayChange});
-  f.add("max_bad_share", max_bad_share, {.help = "the run stops when more of the images than this cannot be read", .min = 0, .max = 1, .on_resume = kMayChange});
+  f.add("max_bad_share", max_bad_share,
+        {.help = "the run stops when more of the images than this cannot be read",
+         .min = 0,
+         .max = 1,
+         .on_resume = kMayChange});
 }
 
 SourceConfig DataConfig::source() const {
@@ -67,12 +80,20 @@ SourceConfig DataConfig::source() const {
 }
 
 void EvalConfig::fields(Fields& f) {
-  f.add("data", data, {.help = "labelled images for the evaluation beside the run; empty takes the training source where it has labels and a val split", .on_resume = kMayChange});
-  f.add("every", every, {.help = "how often kNN is measured; 0 only at the end", .on_resume = kMayChange, .bare = Duration::Unit::kEpochs});
+  f.add("data", data,
+        {.help = "labelled images for the evaluation beside the run; empty takes the training source where it has "
+                 "labels and a val split",
+         .on_resume = kMayChange});
+  f.add("every", every,
+        {.help = "how often kNN is measured; 0 only at the end",
+         .on_resume = kMayChange,
+         .bare = Duration::Unit::kEpochs});
   f.add("k", k, {.help = "neighbours", .min = 1, .on_resume = kMayChange});
-  f.add("temperature", temperature, {.help = "of the neighbours' weights", .min = 0, .above_min = true, .on_resume = kMayChange});
+  f.add("temperature", temperature,
+        {.help = "of the neighbours' weights", .min = 0, .above_min = true, .on_resume = kMayChange});
   f.add("linear", linear, {.help = "also a linear probe at the end", .on_resume = kMayChange});
-  f.add("max_samples", max_samples, {.help = "images of each split that are looked at during the run", .min = 1, .on_resume = kMayChange});
+  f.add("max_samples", max_samples,
+        {.help = "images of each split that are looked at during the run", .min = 1, .on_resume = kMayChange});
 }
 
 void TextConfigFields::fields(Fields& f) {
@@ -86,7 +107,11 @@ void RunConfig::fields(Fields& f) {
   f.add("out", out, {.help = "folder of the run"});
   f.add("seed", seed, {.help = "names every random number of the run"});
   f.add("device", device, {.help = "auto, cpu, cuda or cuda:N", .on_resume = kMayChange});
-  f.add("threads", threads, {.help = "compute threads; auto is all cores (a resume is bit-exact with the same number)", .min = 1, .max = 4096, .on_resume = kMayChange});
+  f.add("threads", threads,
+        {.help = "compute threads; auto is all cores (a resume is bit-exact with the same number)",
+         .min = 1,
+         .max = 4096,
+         .on_resume = kMayChange});
   f.add("precision", precision, kPrecisions, {.help = "arithmetic of the matrix products"});
   f.table("data", data, {.help = "what is trained on", .shorthand = "path"});
   f.table("teacher", teacher, {.help = "what makes the targets", .shorthand = "path"});
@@ -107,7 +132,9 @@ RunConfig default_run(const std::string& method, const std::string& model) {
   return config;
 }
 
-RunConfig parse_run(std::span<const std::string> arguments, Origins* origins) { return configure(read_settings(arguments), origins); }
+RunConfig parse_run(std::span<const std::string> arguments, Origins* origins) {
+  return configure(read_settings(arguments), origins);
+}
 
 RunConfig read_run(const fs::path& out) {
   const fs::path path = out / "config.toml";

@@ -17,7 +17,8 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
     {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions"},
     {SourceKind::kShapes, "shapes", "built-in synthetic scenes"}};
 
-inline constexpr Named<SceneLabel> kSceneLabels[] = {{SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
+inline constexpr Named<SceneLabel> kSceneLabels[] = {
+    {SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
 
 struct DataConfig {
   std::string path;

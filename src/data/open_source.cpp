@@ -89,7 +89,8 @@ std::uint64_t shapes_seed(std::uint64_t seed, Split split) { return 2 * seed + (
 
 std::unique_ptr<Source> open_source(const SourceConfig& config, Split split, std::vector<std::string>* notes) {
   if (config.kind == SourceKind::kShapes || (config.kind == SourceKind::kAuto && config.path == "shapes")) {
-    return make_shapes_source({.size = config.size, .seed = shapes_seed(config.seed, split), .side = config.side, .label = config.label});
+    return make_shapes_source(
+        {.size = config.size, .seed = shapes_seed(config.seed, split), .side = config.side, .label = config.label});
   }
   std::vector<std::string> unwanted;
   return std::make_unique<FileSource>(list_files(config, split, notes ? *notes : unwanted), config.class_captions);

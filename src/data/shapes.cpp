@@ -211,9 +211,12 @@ std::string with_article(const std::string& noun_phrase) {
 
 std::string size_word(const SceneObject& object, Rng& rng) {
   switch (size_class(object)) {
-    case SizeClass::kSmall: return pick({"small", "little"}, rng);
-    case SizeClass::kMedium: return pick({"medium", "medium-sized"}, rng);
-    case SizeClass::kLarge: return pick({"large", "big"}, rng);
+    case SizeClass::kSmall:
+      return pick({"small", "little"}, rng);
+    case SizeClass::kMedium:
+      return pick({"medium", "medium-sized"}, rng);
+    case SizeClass::kLarge:
+      return pick({"large", "big"}, rng);
   }
   return {};
 }
@@ -267,9 +270,12 @@ class ShapesSource final : public Source {
   std::int64_t label(std::int64_t index) const override {
     const Scene facts = scene(index);
     switch (config_.label) {
-      case SceneLabel::kShape: return static_cast<std::int64_t>(facts.main().shape);
-      case SceneLabel::kColor: return facts.main().color;
-      case SceneLabel::kTexture: return static_cast<std::int64_t>(facts.main().texture);
+      case SceneLabel::kShape:
+        return static_cast<std::int64_t>(facts.main().shape);
+      case SceneLabel::kColor:
+        return facts.main().color;
+      case SceneLabel::kTexture:
+        return static_cast<std::int64_t>(facts.main().texture);
     }
     return kNoLabel;
   }
@@ -331,8 +337,8 @@ SizeClass size_class(const SceneObject& object) {
 }
 
 std::string position_name(const SceneObject& object) {
-  static constexpr std::array<std::string_view, 9> kPlaces{"top left",  "top",         "top right", "left", "middle",
-                                                           "right", "bottom left", "bottom",    "bottom right"};
+  static constexpr std::array<std::string_view, 9> kPlaces{
+      "top left", "top", "top right", "left", "middle", "right", "bottom left", "bottom", "bottom right"};
   return std::string(kPlaces[static_cast<std::size_t>(3 * third(object.y) + third(object.x))]);
 }
 
@@ -359,9 +365,12 @@ std::string describe_in_words(const Scene& scene, Rng& rng) {
   const std::string on = backdrop.empty() ? "" : pick({" on ", ", on ", " in front of "}, rng) + backdrop;
   const std::string at = place.empty() ? "" : " " + place;
   switch (rng.integer(0, 2)) {
-    case 0: return object + at + with + on;
-    case 1: return pick({"a picture of ", "a drawing of ", "an image of "}, rng) + object + at + with + on;
-    default: return "there is " + object + at + on + with;
+    case 0:
+      return object + at + with + on;
+    case 1:
+      return pick({"a picture of ", "a drawing of ", "an image of "}, rng) + object + at + with + on;
+    default:
+      return "there is " + object + at + on + with;
   }
 }
 

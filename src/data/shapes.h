@@ -1,10 +1,10 @@
 #pragma once
 // The built-in data set: captioned synthetic scenes, drawn on the fly.
 //
-// A scene holds one main object, up to two small distractors, a cluttered backdrop and its own light. The label is the
-// shape of the main object alone; colour, texture, place, size, rotation and backdrop are drawn independently of it, so
-// the class cannot be read off raw pixels and must be learnt. Scene i is a pure function of (seed, i). `shapes_draw.h`
-// turns a scene into pixels at any side.
+// A scene holds one main object, up to two small distractors, a cluttered backdrop and its own light. The label is one
+// fact of the main object, usually its shape; texture, place, size and rotation are drawn independently of it and of
+// one another, so the class can hardly be read off raw pixels and must be learnt. Scene i is a pure function of
+// (seed, i). `shapes_draw.h` turns a scene into pixels at any side.
 
 #include <cstdint>
 #include <memory>
@@ -16,9 +16,7 @@
 
 namespace lacuna {
 
-enum class Shape : int {
-  kCircle, kSquare, kTriangle, kStar, kCross, kRing, kHeart, kCrescent, kHexagon, kArrow
-};
+enum class Shape : int { kCircle, kSquare, kTriangle, kStar, kCross, kRing, kHeart, kCrescent, kHexagon, kArrow };
 enum class Texture : int { kSolid, kStriped, kDotted, kCheckered, kShaded };
 enum class Backdrop : int { kPlain, kCloudy, kNoisy, kStriped, kCheckered, kSpotted };
 enum class SizeClass : int { kSmall, kMedium, kLarge };
@@ -31,7 +29,7 @@ const std::vector<std::string>& texture_names();
 const std::vector<std::string>& backdrop_names();
 const std::vector<std::string>& size_names();
 
-struct Color {  // linear blend weights in [0, 1]; stored to pixels as value * 255
+struct Color {  // channels in [0, 1]; a pixel stores round(255 * value)
   float r = 0;
   float g = 0;
   float b = 0;
@@ -67,10 +65,10 @@ struct BackdropSpec {
   Color paint;
   Color accent;
   double angle = 0;
-  double pitch = 0.2;   // period of stripes, checks and spots
-  double clouds = 0;    // strength of low-frequency noise, in blend weight between the two colours
-  double grain = 0;     // strength of high-frequency noise, likewise
-  int grain_cells = 24; // high-frequency noise has this many cells along a side
+  double pitch = 0.2;    // period of stripes, checks and spots
+  double clouds = 0;     // strength of low-frequency noise, in blend weight between the two colours
+  double grain = 0;      // strength of high-frequency noise, likewise
+  int grain_cells = 24;  // high-frequency noise has this many cells along a side
 };
 
 struct Light {
@@ -108,8 +106,8 @@ std::string position_name(const SceneObject& object);
 // All facts of scene `index`; does not depend on config.side or config.size.
 Scene describe_scene(const ShapesConfig& config, std::int64_t index);
 
-// A sentence naming the main object's size, colour, texture, shape and place, often the distractors and the backdrop.
-// The facts are the scene's, the wording is `rng`'s.
+// A phrase that always names the main object's shape, mostly its size, colour and texture, and now and then its place,
+// the distractors and the backdrop. What it says is true of the scene; what it mentions and how is `rng`'s choice.
 std::string describe_in_words(const Scene& scene, Rng& rng);
 
 // Throws Error when size is not positive or side is outside [8, 4096].

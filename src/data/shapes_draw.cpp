@@ -67,9 +67,18 @@ Polygon heart_polygon() {
 
 Polygon cross_polygon() {
   constexpr float kArm = 0.94f, kHalf = 0.3f;
-  constexpr std::array<Point, 12> kCorners{{{-kHalf, -kArm}, {kHalf, -kArm}, {kHalf, -kHalf}, {kArm, -kHalf},
-                                            {kArm, kHalf}, {kHalf, kHalf}, {kHalf, kArm}, {-kHalf, kArm},
-                                            {-kHalf, kHalf}, {-kArm, kHalf}, {-kArm, -kHalf}, {-kHalf, -kHalf}}};
+  constexpr std::array<Point, 12> kCorners{{{-kHalf, -kArm},
+                                            {kHalf, -kArm},
+                                            {kHalf, -kHalf},
+                                            {kArm, -kHalf},
+                                            {kArm, kHalf},
+                                            {kHalf, kHalf},
+                                            {kHalf, kArm},
+                                            {-kHalf, kArm},
+                                            {-kHalf, kHalf},
+                                            {-kArm, kHalf},
+                                            {-kArm, -kHalf},
+                                            {-kHalf, -kHalf}}};
   return polygon(kCorners);
 }
 
@@ -84,8 +93,8 @@ const std::array<Polygon, 10>& polygons() {
   static const std::array<Polygon, 10> kPolygons = [] {
     std::array<Polygon, 10> table;
     const auto at = [&](Shape shape) -> Polygon& { return table[static_cast<std::size_t>(shape)]; };
-    at(Shape::kSquare) = polygon(std::array<Point, 4>{{{-0.72f, -0.72f}, {0.72f, -0.72f}, {0.72f, 0.72f},
-                                                       {-0.72f, 0.72f}}});
+    at(Shape::kSquare) =
+        polygon(std::array<Point, 4>{{{-0.72f, -0.72f}, {0.72f, -0.72f}, {0.72f, 0.72f}, {-0.72f, 0.72f}}});
     at(Shape::kTriangle) = radial_polygon(3, 1, 1);
     at(Shape::kStar) = radial_polygon(10, 1, 0.42f);
     at(Shape::kCross) = cross_polygon();
@@ -117,13 +126,16 @@ float polygon_distance(const Polygon& edges, Point p) {
 float shape_distance(Shape shape, Point p) {
   const float radius = std::sqrt(p.x * p.x + p.y * p.y);
   switch (shape) {
-    case Shape::kCircle: return radius - 0.9f;
-    case Shape::kRing: return std::abs(radius - 0.72f) - 0.22f;
+    case Shape::kCircle:
+      return radius - 0.9f;
+    case Shape::kRing:
+      return std::abs(radius - 0.72f) - 0.22f;
     case Shape::kCrescent: {
       const float bite = 0.78f - std::sqrt((p.x - 0.5f) * (p.x - 0.5f) + p.y * p.y);
       return std::max(radius - 0.97f, bite);
     }
-    default: return polygon_distance(polygons()[static_cast<std::size_t>(shape)], p);
+    default:
+      return polygon_distance(polygons()[static_cast<std::size_t>(shape)], p);
   }
 }
 
@@ -216,7 +228,8 @@ class Canvas {
     Image image(side_, side_);
     std::uint8_t* out = image.pixels.data();
     for (const Color& color : colors_) {
-      for (const float value : {color.r, color.g, color.b}) *out++ = static_cast<std::uint8_t>(unit(value) * 255 + 0.5f);
+      for (const float value : {color.r, color.g, color.b})
+        *out++ = static_cast<std::uint8_t>(unit(value) * 255 + 0.5f);
     }
     return image;
   }
@@ -251,10 +264,14 @@ class Frame {
 
 float backdrop_weight(Backdrop kind, Point p, float width) {
   switch (kind) {
-    case Backdrop::kStriped: return stripes(p.x, width);
-    case Backdrop::kCheckered: return checks(p.x, p.y, width);
-    case Backdrop::kSpotted: return dots(p.x, p.y, width);
-    default: return 0.5f;
+    case Backdrop::kStriped:
+      return stripes(p.x, width);
+    case Backdrop::kCheckered:
+      return checks(p.x, p.y, width);
+    case Backdrop::kSpotted:
+      return dots(p.x, p.y, width);
+    default:
+      return 0.5f;
   }
 }
 
@@ -290,18 +307,21 @@ void draw_stroke(Canvas& canvas, const Stroke& stroke) {
 
 float texture_weight(Texture texture, Point p, float radii, float width) {
   switch (texture) {
-    case Texture::kSolid: return 0;
-    case Texture::kStriped: return stripes(p.x, width);
-    case Texture::kDotted: return dots(p.x, p.y, width);
-    case Texture::kCheckered: return checks(p.x, p.y, width);
-    case Texture::kShaded: return unit(0.5f + 0.6f * radii);
+    case Texture::kSolid:
+      return 0;
+    case Texture::kStriped:
+      return stripes(p.x, width);
+    case Texture::kDotted:
+      return dots(p.x, p.y, width);
+    case Texture::kCheckered:
+      return checks(p.x, p.y, width);
+    case Texture::kShaded:
+      return unit(0.5f + 0.6f * radii);
   }
   return 0;
 }
 
-Frame object_frame(const SceneObject& object) {
-  return Frame(object.x, object.y, object.rotation, object.size / 2);
-}
+Frame object_frame(const SceneObject& object) { return Frame(object.x, object.y, object.rotation, object.size / 2); }
 
 void draw_object(Canvas& canvas, const SceneObject& object) {
   const Frame frame = object_frame(object);

@@ -1,5 +1,6 @@
 #pragma once
-// Rasteriser of synthetic scenes: signed distances in the scene's own units, so the side only chooses the sampling grid.
+// Rasteriser of synthetic scenes: signed distances in the scene's own units, so the side only chooses the sampling
+// grid.
 
 #include <cstdint>
 #include <vector>

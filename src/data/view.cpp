@@ -5,12 +5,18 @@
 namespace lacuna {
 
 void AugmentConfig::fields(Fields& f) {
-  f.add("crop_min", crop_min, {.help = "smallest crop, as a share of the image's area", .min = 0, .max = 1, .above_min = true});
-  f.add("crop_max", crop_max, {.help = "largest crop, as a share of the image's area", .min = 0, .max = 1, .above_min = true});
+  f.add("crop_min", crop_min,
+        {.help = "smallest crop, as a share of the image's area", .min = 0, .max = 1, .above_min = true});
+  f.add("crop_max", crop_max,
+        {.help = "largest crop, as a share of the image's area", .min = 0, .max = 1, .above_min = true});
   f.add("aspect_min", aspect_min, {.help = "flattest crop, width over height", .min = 0, .above_min = true});
   f.add("aspect_max", aspect_max, {.help = "widest crop, width over height", .min = 0, .above_min = true});
   f.add("flip", flip, {.help = "probability of a horizontal flip", .min = 0, .max = 1});
-  f.add("color_jitter", color_jitter, {.help = "brightness, contrast and saturation change by up to this factor; 0 is off", .min = 0, .max = 10, .aliases = {"color_jitter"}});
+  f.add("color_jitter", color_jitter,
+        {.help = "brightness, contrast and saturation change by up to this factor; 0 is off",
+         .min = 0,
+         .max = 10,
+         .aliases = {"color_jitter"}});
 }
 
 }  // namespace lacuna

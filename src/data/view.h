@@ -18,12 +18,12 @@ struct ViewSpec {
 // Geometry and colour drawn once per sample and shared by all its views, in CAE v2's order: jitter on the whole image,
 // flip, crop (cae.md section 3; torchvision's rules for each draw).
 struct AugmentConfig {
-  double crop_min = 0.4;     // share of the image's area
+  double crop_min = 0.4;  // share of the image's area
   double crop_max = 1.0;
   double aspect_min = 3.0 / 4.0;
   double aspect_max = 4.0 / 3.0;
-  double flip = 0.5;         // probability
-  double color_jitter = 0.4; // brightness, contrast and saturation factors in [1 - j, 1 + j]; 0 switches it off
+  double flip = 0.5;          // probability
+  double color_jitter = 0.4;  // brightness, contrast and saturation factors in [1 - j, 1 + j]; 0 switches it off
 
   void fields(Fields& f);
 };

@@ -10,7 +10,7 @@ namespace {
 struct SizeSettings {
   std::string_view size;
   double mask_ratio;
-  int64_t heads;             // of encoder and regressor; 12 up to base, unlike timm's 3 and 6
+  int64_t heads;  // of encoder and regressor; 12 up to base, unlike timm's 3 and 6
   int64_t regressor_depth;
   std::optional<int64_t> regressor_width;
   double layer_scale;
@@ -33,13 +33,18 @@ void preset_cae_v2(std::string_view size, Recipe& recipe) {
     c.mask = {.kind = MaskKind::kBlock, .ratio = s.mask_ratio};
     c.student.vit.heads = s.heads;
     c.student.vit.layer_scale = s.layer_scale;
-    c.completer = {.kind = CompleterKind::kRegressor, .depth = s.regressor_depth, .width = s.regressor_width, .heads = s.heads, .layer_scale = s.layer_scale};
+    c.completer = {.kind = CompleterKind::kRegressor,
+                   .depth = s.regressor_depth,
+                   .width = s.regressor_width,
+                   .heads = s.heads,
+                   .layer_scale = s.layer_scale};
   }
   c.completer.final_norm = false;
   c.student.vit.qkv_bias = QkvBias::kQueryValue;
   c.student.vit.positions = Positions::kSinCos;
   c.student.vit.drop_path = 0.1;
-  c.objectives = {{.name = "target", .distill = {.normalize = NormalizeKind::kUnit, .regions = {.cls = 1, .visible = 1, .masked = 1}}}};
+  c.objectives = {{.name = "target",
+                   .distill = {.normalize = NormalizeKind::kUnit, .regions = {.cls = 1, .visible = 1, .masked = 1}}}};
   recipe.train.base_lr = 1.5e-3 * 256 / 2048;
   recipe.train.warmup = {100.0 * 10 / 300, Duration::Unit::kPercent};
   recipe.augment = {.crop_min = 0.4, .crop_max = 1.0, .flip = 0.5, .color_jitter = 0.4};

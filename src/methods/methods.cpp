@@ -9,7 +9,8 @@ namespace {
 
 constexpr MethodRow kMethods[] = {
     {"cae_v2", "CAE v2: context autoencoder with CLIP latent alignment",
-     "block-wise | visible only | cross-attention regressor | frozen CLIP, projected -> unit @ class, visible, masked -> norm + linear -> cosine",
+     "block-wise | visible only | cross-attention regressor | frozen CLIP, projected -> unit @ class, visible, masked "
+     "-> norm + linear -> cosine",
      "Zhang et al., arXiv 2211.09799; official code at Atten4Vis/CAE", preset_cae_v2},
     {"clip", "CLIP: image-text contrast, both towers from scratch",
      "none | all patches | - | captions -> text tower @ class -> projection -> contrast over the batch",

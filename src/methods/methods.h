@@ -12,7 +12,7 @@ namespace lacuna {
 struct MethodRow {
   std::string_view name;
   std::string_view title;
-  std::string_view cells;   // mask | encode | complete | teacher -> normalize @ region -> head -> loss
+  std::string_view cells;  // mask | encode | complete | teacher -> normalize @ region -> head -> loss
   std::string_view source;
   Preset preset;
 };

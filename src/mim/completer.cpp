@@ -14,12 +14,19 @@ constexpr int64_t kMlpRatio = 4;
 
 void CompleterConfig::fields(Fields& f) {
   f.add("kind", kind, kCompleterKinds, {.help = "how masked latents are made from visible ones"});
-  f.add("depth", depth, {.help = "number of regressor blocks", .unit = "blocks", .min = 0, .max = 64, .aliases = {"regressor_depth"}});
-  f.add("width", width, {.help = "width of the regressor; auto is the encoder's, another value adds an adapter", .unit = "channels", .min = 4, .aliases = {"adapter_width"}});
+  f.add("depth", depth,
+        {.help = "number of regressor blocks", .unit = "blocks", .min = 0, .max = 64, .aliases = {"regressor_depth"}});
+  f.add("width", width,
+        {.help = "width of the regressor; auto is the encoder's, another value adds an adapter",
+         .unit = "channels",
+         .min = 4,
+         .aliases = {"adapter_width"}});
   f.add("heads", heads, {.help = "attention heads of the regressor", .min = 1});
   f.add("layer_scale", layer_scale, {.help = "initial layer scale of the regressor", .min = 0, .above_min = true});
-  f.add("drop_path", drop_path, {.help = "largest stochastic depth rate of the regressor", .min = 0, .max = 1, .below_max = true});
-  f.add("final_norm", final_norm, {.help = "normalise the regressor's output (CAE does, CAE v2 leaves it to the head)"});
+  f.add("drop_path", drop_path,
+        {.help = "largest stochastic depth rate of the regressor", .min = 0, .max = 1, .below_max = true});
+  f.add("final_norm", final_norm,
+        {.help = "normalise the regressor's output (CAE does, CAE v2 leaves it to the head)"});
 }
 
 RegressorBlockImpl::RegressorBlockImpl(int64_t width, int64_t heads, double layer_scale, double eps)
@@ -32,9 +39,11 @@ RegressorBlockImpl::RegressorBlockImpl(int64_t width, int64_t heads, double laye
       mlp(register_module("mlp", Mlp(width, kMlpRatio * width, Activation::kGelu))),
       ls2(register_module("ls2", LayerScale(width, layer_scale))) {}
 
-at::Tensor RegressorBlockImpl::forward(const at::Tensor& query, const at::Tensor& context, const at::Tensor& query_positions,
-                                       const at::Tensor& context_positions, double drop_rate, PathDrop* drop) {
-  const at::Tensor attended = attn(norm_q(query + query_positions), norm_k(context + context_positions), norm_v(context));
+at::Tensor RegressorBlockImpl::forward(const at::Tensor& query, const at::Tensor& context,
+                                       const at::Tensor& query_positions, const at::Tensor& context_positions,
+                                       double drop_rate, PathDrop* drop) {
+  const at::Tensor attended =
+      attn(norm_q(query + query_positions), norm_k(context + context_positions), norm_v(context));
   const at::Tensor stream = norm2(add_branch(query, ls1(attended), drop_rate, drop));
   return add_branch(stream, ls2(mlp(stream)), drop_rate, drop);
 }
@@ -44,7 +53,8 @@ RegressorImpl::RegressorImpl(const CompleterConfig& c, int64_t grid, int64_t enc
       norm(register_module("norm", LayerNorm(c.width.value_or(encoder_width), kNormEps))),
       config_(c),
       width_(c.width.value_or(encoder_width)) {
-  check(width_ % c.heads == 0, "completer: width ", width_, " is not divisible into ", c.heads, " heads; set completer.heads or completer.width");
+  check(width_ % c.heads == 0, "completer: width ", width_, " is not divisible into ", c.heads,
+        " heads; set completer.heads or completer.width");
   mask_token = register_parameter("mask_token", torch::empty({1, 1, width_}));
   if (width_ != encoder_width) {
     adapter = register_module("adapter", Linear(encoder_width, width_));
@@ -54,11 +64,13 @@ RegressorImpl::RegressorImpl(const CompleterConfig& c, int64_t grid, int64_t enc
   positions_ = register_buffer("positions", sin_cos_positions(grid, width_)[0].slice(0, 1).contiguous());
 }
 
-at::Tensor RegressorImpl::adapt(const at::Tensor& latents) { return adapter ? adapter_norm(adapter(latents)) : latents; }
+at::Tensor RegressorImpl::adapt(const at::Tensor& latents) {
+  return adapter ? adapter_norm(adapter(latents)) : latents;
+}
 
 at::Tensor RegressorImpl::forward(const at::Tensor& visible, const MaskPlan& plan, PathDrop* drop) {
   const at::Tensor grid = positions_.expand({plan.batch, plan.patches, width_});
-  const at::Tensor query_positions = pick_rows(grid, plan.masked);                              // [B,M,D_r]
+  const at::Tensor query_positions = pick_rows(grid, plan.masked);                                    // [B,M,D_r]
   const at::Tensor context_positions = at::cat({pick_rows(grid, plan.visible), query_positions}, 1);  // [B,V+M,D_r]
   at::Tensor query = mask_token.to(visible.scalar_type()).expand({plan.batch, plan.masked_count(), width_});
   for (int64_t i = 0; i < config_.depth; ++i) {

@@ -1,7 +1,7 @@
 #pragma once
-// Filling in what the encoder was not shown. CAE's latent contextual regressor: queries are mask tokens, keys and values
-// are the visible latents together with the current masked tokens; the visible latents are never changed and the class
-// token is not looked at (cae.md section 1.5).
+// Filling in what the encoder was not shown. CAE's latent contextual regressor: queries are mask tokens, keys and
+// values are the visible latents together with the current masked tokens; the visible latents are never changed and the
+// class token is not looked at (cae.md section 1.5).
 
 #include <optional>
 
@@ -56,16 +56,16 @@ class RegressorImpl : public torch::nn::Module {
 
   int64_t width() const { return width_; }
 
-  at::Tensor mask_token;   // [1,1,D_r]
+  at::Tensor mask_token;  // [1,1,D_r]
   Linear adapter{nullptr};
   LayerNorm adapter_norm{nullptr};
   torch::nn::ModuleList blocks;
-  LayerNorm norm;          // exists but takes no part when final_norm is off: it then gets no gradient
+  LayerNorm norm;  // exists but takes no part when final_norm is off: it then gets no gradient
 
  private:
   CompleterConfig config_;
   int64_t width_;
-  at::Tensor positions_;   // [N,D_r] buffer, fixed sine-cosine
+  at::Tensor positions_;  // [N,D_r] buffer, fixed sine-cosine
 };
 TORCH_MODULE(Regressor);
 

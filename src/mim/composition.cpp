@@ -25,7 +25,8 @@ VitConfig settle_sides(const StudentConfig& student, const std::vector<std::uniq
   vit.patch_side = student.patch_side.value_or(kUsualPatch);
   for (const auto& teacher : teachers) {
     if (!teacher) continue;
-    if (!student.image_side) vit.image_side = student.patch_side ? teacher->grid() * *student.patch_side : teacher->view().side;
+    if (!student.image_side)
+      vit.image_side = student.patch_side ? teacher->grid() * *student.patch_side : teacher->view().side;
     if (!student.patch_side) vit.patch_side = std::max<int64_t>(1, vit.image_side / teacher->grid());
     break;
   }
@@ -34,9 +35,10 @@ VitConfig settle_sides(const StudentConfig& student, const std::vector<std::uniq
 }
 
 void check_grid(const Teacher& teacher, const VitConfig& vit) {
-  check(teacher.grid() == vit.grid(), "teacher: its patches form a grid of ", teacher.grid(), " x ", teacher.grid(), " (input ",
-        teacher.view().side, " px), but the student's form ", vit.grid(), " x ", vit.grid(), " (student.image_side ",
-        vit.image_side, ", student.patch_side ", vit.patch_side, "). Use a student.image_side of ", teacher.grid() * vit.patch_side,
+  check(teacher.grid() == vit.grid(), "teacher: its patches form a grid of ", teacher.grid(), " x ", teacher.grid(),
+        " (input ", teacher.view().side, " px), but the student's form ", vit.grid(), " x ", vit.grid(),
+        " (student.image_side ", vit.image_side, ", student.patch_side ", vit.patch_side,
+        "). Use a student.image_side of ", teacher.grid() * vit.patch_side,
         " with this patch side, or leave both open to follow the teacher");
 }
 
@@ -47,7 +49,8 @@ std::shared_ptr<Objective> build_objective(const ObjectiveConfig& c, std::unique
     return std::make_shared<Contrast>(c.name, c.weight, c.contrast, tokenizer, student_width);
   }
   const Regions& r = c.distill.regions;
-  check(r.cls + r.visible + r.masked > 0, "objective '", c.name, "': all regions have weight 0, so nothing is supervised");
+  check(r.cls + r.visible + r.masked > 0, "objective '", c.name,
+        "': all regions have weight 0, so nothing is supervised");
   return std::make_shared<Distill>(c.name, c.weight, c.distill, std::move(teacher), student_width);
 }
 
@@ -56,8 +59,10 @@ void check_names(const Composition& composition) {
   std::set<std::string> names;
   for (const ObjectiveConfig& objective : composition.objectives) {
     const bool plain = objective.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
-    check(plain && !objective.name.empty(), "objective: name '", objective.name, "' must be of lower-case letters, digits and _");
-    check(names.insert(objective.name).second, "objective: two are named '", objective.name, "'; give each its own name");
+    check(plain && !objective.name.empty(), "objective: name '", objective.name,
+          "' must be of lower-case letters, digits and _");
+    check(names.insert(objective.name).second, "objective: two are named '", objective.name,
+          "'; give each its own name");
   }
 }
 
@@ -67,7 +72,8 @@ void ObjectiveConfig::fields(Fields& f) {
   f.add("name", name, {.help = "name in logs and checkpoints"});
   f.add("kind", kind, kObjectiveKinds, {.help = "what sort of objective"});
   f.add("weight", weight, {.help = "its share in the total loss", .min = 0});
-  f.table("teacher", teacher, {.help = "what makes the targets; an empty path takes the run's teacher", .shorthand = "path"});
+  f.table("teacher", teacher,
+          {.help = "what makes the targets; an empty path takes the run's teacher", .shorthand = "path"});
   f.add("normalize", distill.normalize, kNormalizeKinds, {.help = "how targets are shaped"});
   f.table("regions", distill.regions, {.help = "which tokens are supervised, and how much"});
   f.add("reduction", distill.reduction, kReductions, {.help = "how tokens' losses become one number"});

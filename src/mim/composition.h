@@ -21,7 +21,7 @@ struct ObjectiveConfig {
   std::string name = "target";
   ObjectiveKind kind = ObjectiveKind::kDistill;
   double weight = 1.0;
-  TeacherConfig teacher;   // an empty path takes the run's teacher
+  TeacherConfig teacher;  // an empty path takes the run's teacher
   DistillConfig distill;
   ContrastConfig contrast;
 
@@ -37,9 +37,10 @@ struct Composition {
   void fields(Fields& f);
 };
 
-// Opens the teachers, settles the student's sides, checks that the cells fit, builds and initialises. `tokenizer` may be
-// null when no objective reads captions. Throws Error that names what does not fit and what would.
-std::unique_ptr<Method> build_method(const Composition& composition, std::shared_ptr<const Tokenizer> tokenizer, uint64_t seed);
+// Opens the teachers, settles the student's sides, checks that the cells fit, builds and initialises. `tokenizer` may
+// be null when no objective reads captions. Throws Error that names what does not fit and what would.
+std::unique_ptr<Method> build_method(const Composition& composition, std::shared_ptr<const Tokenizer> tokenizer,
+                                     uint64_t seed);
 
 // The student's network as it stands alone.
 BackboneConfig backbone_config(const Method& method);

@@ -8,8 +8,8 @@
 namespace lacuna {
 
 struct ContrastConfig {
-  TextConfig text;         // vocabulary and end id come from the tokenizer
-  int64_t embed = 512;     // K
+  TextConfig text;      // vocabulary and end id come from the tokenizer
+  int64_t embed = 512;  // K
   double temperature = 0.07;
 
   void fields(Fields& f);
@@ -21,7 +21,8 @@ at::Tensor contrastive_loss(const at::Tensor& image, const at::Tensor& text, con
 
 class Contrast : public Objective {
  public:
-  Contrast(std::string name, double weight, const ContrastConfig& config, std::shared_ptr<const Tokenizer> tokenizer, int64_t student_width);
+  Contrast(std::string name, double weight, const ContrastConfig& config, std::shared_ptr<const Tokenizer> tokenizer,
+           int64_t student_width);
 
   bool needs_captions() const override { return true; }
   ObjectiveLosses losses(const Step& step) override;

@@ -26,7 +26,8 @@ struct DistillConfig {
 
 class Distill : public Objective {
  public:
-  Distill(std::string name, double weight, DistillConfig config, std::unique_ptr<Teacher> teacher, int64_t student_width);
+  Distill(std::string name, double weight, DistillConfig config, std::unique_ptr<Teacher> teacher,
+          int64_t student_width);
 
   std::vector<ViewSpec> views() const override { return {teacher_->view()}; }
   void set_views(std::vector<size_t> places) override { view_ = places.at(0); }

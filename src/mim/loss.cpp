@@ -6,8 +6,8 @@
 namespace lacuna {
 namespace {
 
-constexpr double kNormEps = 1e-6;      // layer norm of targets
-constexpr double kLengthFloor = 1e-12; // a zero token stays zero instead of becoming NaN
+constexpr double kNormEps = 1e-6;       // layer norm of targets
+constexpr double kLengthFloor = 1e-12;  // a zero token stays zero instead of becoming NaN
 
 at::Tensor unit(const at::Tensor& x) { return x / at::linalg_vector_norm(x, 2, -1, true).clamp_min(kLengthFloor); }
 
@@ -31,22 +31,29 @@ void LossConfig::fields(Fields& f) {
 at::Tensor normalize(const at::Tensor& target, NormalizeKind kind) {
   const at::Tensor x = at_least_float(target);
   switch (kind) {
-    case NormalizeKind::kKeep: return x;
-    case NormalizeKind::kUnit: return unit(x);
-    case NormalizeKind::kLayerNorm: return at::layer_norm(x, {x.size(-1)}, {}, {}, kNormEps);
+    case NormalizeKind::kKeep:
+      return x;
+    case NormalizeKind::kUnit:
+      return unit(x);
+    case NormalizeKind::kLayerNorm:
+      return at::layer_norm(x, {x.size(-1)}, {}, {}, kNormEps);
   }
   return x;
 }
 
 at::Tensor token_loss(const at::Tensor& prediction_in, const at::Tensor& target_in, const LossConfig& config) {
-  invariant(prediction_in.dim() == 3 && prediction_in.sizes() == target_in.sizes(), "loss: prediction ", shape_text(prediction_in),
-            " and target ", shape_text(target_in), " are not about the same tokens");
+  invariant(prediction_in.dim() == 3 && prediction_in.sizes() == target_in.sizes(), "loss: prediction ",
+            shape_text(prediction_in), " and target ", shape_text(target_in), " are not about the same tokens");
   const at::Tensor prediction = at_least_float(prediction_in), target = at_least_float(target_in);
   switch (config.kind) {
-    case LossKind::kCosine: return cosine_loss(prediction, target);
-    case LossKind::kL2: return (prediction - target).square().mean(-1);
-    case LossKind::kL1: return (prediction - target).abs().mean(-1);
-    case LossKind::kSmoothL1: return at::smooth_l1_loss(prediction, target, at::Reduction::None, config.beta).mean(-1);
+    case LossKind::kCosine:
+      return cosine_loss(prediction, target);
+    case LossKind::kL2:
+      return (prediction - target).square().mean(-1);
+    case LossKind::kL1:
+      return (prediction - target).abs().mean(-1);
+    case LossKind::kSmoothL1:
+      return at::smooth_l1_loss(prediction, target, at::Reduction::None, config.beta).mean(-1);
   }
   return {};
 }

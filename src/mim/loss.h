@@ -15,10 +15,11 @@ inline constexpr Named<NormalizeKind> kNormalizeKinds[] = {
     {NormalizeKind::kLayerNorm, "layer_norm", "zero mean and unit variance per token, without affine"}};
 
 enum class LossKind { kCosine, kL2, kL1, kSmoothL1 };
-inline constexpr Named<LossKind> kLossKinds[] = {{LossKind::kCosine, "cosine", "1 - cosine of prediction and target"},
-                                                 {LossKind::kL2, "l2", "mean squared error over channels"},
-                                                 {LossKind::kL1, "l1", "mean absolute error over channels"},
-                                                 {LossKind::kSmoothL1, "smooth_l1", "quadratic below beta, linear above"}};
+inline constexpr Named<LossKind> kLossKinds[] = {
+    {LossKind::kCosine, "cosine", "1 - cosine of prediction and target"},
+    {LossKind::kL2, "l2", "mean squared error over channels"},
+    {LossKind::kL1, "l1", "mean absolute error over channels"},
+    {LossKind::kSmoothL1, "smooth_l1", "quadratic below beta, linear above"}};
 
 struct LossConfig {
   LossKind kind = LossKind::kCosine;

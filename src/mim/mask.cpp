@@ -41,12 +41,14 @@ void cover(std::vector<uint8_t>& mask, int64_t grid, const Rectangle& r) {
 }
 
 // Tries to place one rectangle that adds between 1 and `most` cells; returns how many it added.
-int64_t place_rectangle(std::vector<uint8_t>& mask, int64_t grid, int64_t most, const MaskConfig& config, DrawSource& draws) {
+int64_t place_rectangle(std::vector<uint8_t>& mask, int64_t grid, int64_t most, const MaskConfig& config,
+                        DrawSource& draws) {
   const double log_aspect = std::log(1.0 / config.min_aspect);
   for (int attempt = 0; attempt < kTriesPerRectangle; ++attempt) {
     const double area = draws.uniform(static_cast<double>(config.min_block), static_cast<double>(most));
     const double aspect = std::exp(draws.uniform(-log_aspect, log_aspect));
-    const auto height = static_cast<int64_t>(std::nearbyint(std::sqrt(area * aspect)));  // ties to even, as Python rounds
+    const auto height =
+        static_cast<int64_t>(std::nearbyint(std::sqrt(area * aspect)));  // ties to even, as Python rounds
     const auto width = static_cast<int64_t>(std::nearbyint(std::sqrt(area / aspect)));
     if (height >= grid || width >= grid) continue;
     const int64_t top = draws.integer(0, grid - height);
@@ -71,11 +73,21 @@ at::Tensor MaskPlan::restore(const at::Tensor& visible_rows, const at::Tensor& m
 
 void MaskConfig::fields(Fields& f) {
   f.add("kind", kind, kMaskKinds, {.help = "how hidden patches are chosen"});
-  f.add("ratio", ratio, {.help = "share of the patches that is hidden", .min = 0, .max = 1, .below_max = true, .aliases = {"mask_ratio"}});
+  f.add("ratio", ratio,
+        {.help = "share of the patches that is hidden",
+         .min = 0,
+         .max = 1,
+         .below_max = true,
+         .aliases = {"mask_ratio"}});
   f.add("count", count, {.help = "number of hidden patches; overrides the ratio", .unit = "patches", .min = 0});
   f.add("min_block", min_block, {.help = "smallest rectangle drawn by 'block'", .unit = "patches", .min = 1});
-  f.add("max_block", max_block, {.help = "largest rectangle; auto is the number of hidden patches", .unit = "patches", .min = 1});
-  f.add("min_aspect", min_aspect, {.help = "flattest rectangle, height over width; its inverse is the steepest", .min = 0, .max = 1, .above_min = true});
+  f.add("max_block", max_block,
+        {.help = "largest rectangle; auto is the number of hidden patches", .unit = "patches", .min = 1});
+  f.add("min_aspect", min_aspect,
+        {.help = "flattest rectangle, height over width; its inverse is the steepest",
+         .min = 0,
+         .max = 1,
+         .above_min = true});
 }
 
 int64_t MaskConfig::hidden(int64_t patches) const {
@@ -93,8 +105,8 @@ std::vector<uint8_t> block_mask(int64_t grid, int64_t count, const MaskConfig& c
     covered += fresh;
     empty_rounds = fresh == 0 ? empty_rounds + 1 : 0;
     check(empty_rounds < kMostEmptyRounds, "mask: no rectangle of min_block ", config.min_block, " and min_aspect ",
-          config.min_aspect, " fits the ", count - covered, " of ", count, " patches still to hide on a grid of ", grid, " x ",
-          grid, "; lower mask.min_block or mask.min_aspect, or use mask.kind=random");
+          config.min_aspect, " fits the ", count - covered, " of ", count, " patches still to hide on a grid of ", grid,
+          " x ", grid, "; lower mask.min_block or mask.min_aspect, or use mask.kind=random");
   }
   return mask;
 }
@@ -128,9 +140,11 @@ MaskPlan plan_from_masks(std::span<const std::vector<uint8_t>> masks, at::Device
 
 Masker::Masker(MaskConfig config, int64_t grid) : config_(std::move(config)), grid_(grid) {
   const int64_t patches = grid * grid, hidden = config_.hidden(patches);
-  check(hidden >= 0 && hidden < patches, "mask: ", hidden, " hidden of ", patches, " patches leaves none visible; lower mask.ratio or mask.count");
-  check(config_.kind != MaskKind::kBlock || hidden == 0 || config_.min_block < patches, "mask.min_block: ", config_.min_block,
-        " patches do not fit a grid of ", grid, " x ", grid, "; use a smaller value");
+  check(hidden >= 0 && hidden < patches, "mask: ", hidden, " hidden of ", patches,
+        " patches leaves none visible; lower mask.ratio or mask.count");
+  check(config_.kind != MaskKind::kBlock || hidden == 0 || config_.min_block < patches,
+        "mask.min_block: ", config_.min_block, " patches do not fit a grid of ", grid, " x ", grid,
+        "; use a smaller value");
 }
 
 MaskPlan Masker::draw(uint64_t seed, uint64_t epoch, std::span<const int64_t> samples, at::Device device) const {

@@ -1,6 +1,6 @@
 #pragma once
-// Which patches are hidden, and picking tokens by it. Tokens are picked first and computed on afterwards: no head and no
-// loss ever sees a mask.
+// Which patches are hidden, and picking tokens by it. Tokens are picked first and computed on afterwards: no head and
+// no loss ever sees a mask.
 
 #include <optional>
 #include <span>
@@ -31,7 +31,7 @@ enum class MaskKind { kNone, kRandom, kBlock };
 inline constexpr Named<MaskKind> kMaskKinds[] = {
     {MaskKind::kNone, "none", "every patch is visible"},
     {MaskKind::kRandom, "random", "patches drawn one by one"},
-    {MaskKind::kBlock, "block", "rectangles until the count is exact, as BEiT and CAE"}};
+    {MaskKind::kBlock, "block", "rectangles until the count is exact"}};
 
 struct MaskConfig {
   MaskKind kind = MaskKind::kBlock;

@@ -7,7 +7,9 @@
 namespace lacuna {
 namespace {
 
-bool same_view(const ViewSpec& a, const ViewSpec& b) { return a.side == b.side && a.kernel == b.kernel && a.stats == b.stats; }
+bool same_view(const ViewSpec& a, const ViewSpec& b) {
+  return a.side == b.side && a.kernel == b.kernel && a.stats == b.stats;
+}
 
 size_t place_of(std::vector<ViewSpec>& views, const ViewSpec& wanted) {
   for (size_t i = 0; i < views.size(); ++i) {
@@ -19,7 +21,8 @@ size_t place_of(std::vector<ViewSpec>& views, const ViewSpec& wanted) {
 
 }  // namespace
 
-Method::Method(ViewSpec student_view, Masker masker, Student student, std::vector<std::shared_ptr<Objective>> objectives)
+Method::Method(ViewSpec student_view, Masker masker, Student student,
+               std::vector<std::shared_ptr<Objective>> objectives)
     : masker_(std::move(masker)),
       root_(std::make_shared<torch::nn::Module>()),
       student_(root_->register_module("student", student)),
@@ -32,10 +35,12 @@ Method::Method(ViewSpec student_view, Masker masker, Student student, std::vecto
     for (const ViewSpec& view : objective->views()) places.push_back(place_of(views_, view));
     objective->set_views(places);
     check(!objective->needs_masked() || student_->can_complete(), "objective '", objective->objective_name(),
-          "' supervises masked patches, but the student completes none; set completer.kind=regressor, or the weight of its "
+          "' supervises masked patches, but the student completes none; set completer.kind=regressor, or the weight of "
+          "its "
           "masked region to 0");
     check(!objective->needs_masked() || masker_.config().hidden(student_->vit->config().patches()) > 0, "objective '",
-          objective->objective_name(), "' supervises masked patches, but the mask hides none; raise mask.ratio or mask.count, or "
+          objective->objective_name(),
+          "' supervises masked patches, but the mask hides none; raise mask.ratio or mask.count, or "
           "choose another mask.kind");
   }
 }
@@ -76,7 +81,8 @@ Losses Method::losses(const Batch& batch, const StepContext& context) {
 
 PatchMaps Method::maps(const Batch& batch, const MaskPlan& masks, const StepContext& context) {
   const at::NoGradGuard no_grad;
-  const Tokens tokens = student_(batch.views.at(0), masks, student_->can_complete() && masks.masked_count() > 0, nullptr);
+  const Tokens tokens =
+      student_(batch.views.at(0), masks, student_->can_complete() && masks.masked_count() > 0, nullptr);
   for (const auto& objective : objectives_) {
     PatchMaps found = objective->maps(Step{batch, masks, tokens, context});
     if (found.agreement.defined()) return found;

@@ -1,5 +1,6 @@
 #pragma once
-// A method is a value: a masker, a student and a list of objectives. This is the Task made of them; it compares no names.
+// A method is a value: a masker, a student and a list of objectives. This is the Task made of them; it compares no
+// names.
 
 #include <memory>
 #include <string>
@@ -36,7 +37,7 @@ class Method : public Task {
   std::shared_ptr<torch::nn::Module> root_;  // "student" and "objective.<name>"
   Student student_;
   std::vector<std::shared_ptr<Objective>> objectives_;
-  std::vector<ViewSpec> views_;              // the student's first
+  std::vector<ViewSpec> views_;  // the student's first
 };
 
 }  // namespace lacuna

@@ -20,7 +20,7 @@ struct Step {
 };
 
 struct ObjectiveLosses {
-  at::Tensor total;     // 0-d with graph, before the objective's weight
+  at::Tensor total;  // 0-d with graph, before the objective's weight
   NamedScalars terms;
   NamedScalars health;
 };
@@ -47,7 +47,10 @@ class Objective : public torch::nn::Module {
 
   // Writes student and whatever belongs to it as one folder that other tools know, where this objective makes more of
   // the student than a backbone. False when it does not.
-  virtual bool write_towers(const std::filesystem::path& /*folder*/, const Vit& /*vit*/, const BackboneConfig& /*config*/) const { return false; }
+  virtual bool write_towers(const std::filesystem::path& /*folder*/, const Vit& /*vit*/,
+                            const BackboneConfig& /*config*/) const {
+    return false;
+  }
 
   const std::string& objective_name() const { return name_; }
   double weight() const { return weight_; }

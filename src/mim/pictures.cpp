@@ -17,7 +17,8 @@ constexpr std::uint8_t kPaper = 255;
 constexpr std::uint8_t kHidden = 110;
 
 // Points of the scale, evenly spaced; linear between them.
-constexpr double kScale[][3] = {{0.27, 0.00, 0.33}, {0.23, 0.32, 0.55}, {0.13, 0.57, 0.55}, {0.37, 0.79, 0.38}, {0.99, 0.91, 0.14}};
+constexpr double kScale[][3] = {
+    {0.27, 0.00, 0.33}, {0.23, 0.32, 0.55}, {0.13, 0.57, 0.55}, {0.37, 0.79, 0.38}, {0.99, 0.91, 0.14}};
 
 Image enlarge(const Image& image, int factor) {
   Image out(image.width * factor, image.height * factor);
@@ -37,7 +38,8 @@ Image draw_map(const at::Tensor& values, int64_t grid, int cell, double low, dou
   for (int y = 0; y < out.height; ++y) {
     for (int x = 0; x < out.width; ++x) {
       const double value = v[(y / cell) * grid + x / cell];
-      const auto color = std::isnan(value) ? std::array<std::uint8_t, 3>{kHidden, kHidden, kHidden} : heat((value - low) / (high - low));
+      const auto color = std::isnan(value) ? std::array<std::uint8_t, 3>{kHidden, kHidden, kHidden}
+                                           : heat((value - low) / (high - low));
       std::copy(color.begin(), color.end(), out.row(y) + 3 * x);
     }
   }
@@ -98,7 +100,8 @@ Image panel_row(std::span<const Image> panels, int margin) {
   return out;
 }
 
-PictureWriter::PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed, at::Device device)
+PictureWriter::PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed,
+                             at::Device device)
     : method_(method), images_(std::move(images)), folder_(std::move(folder)), seed_(seed) {
   const std::vector<ViewSpec> views = method_.views();
   for (const ViewSpec& view : views) {
@@ -129,11 +132,13 @@ Image PictureWriter::draw(const MaskPlan& plan, const PatchMaps& maps) const {
   std::vector<Image> rows;
   for (size_t i = 0; i < images_.size(); ++i) {
     const Image& image = images_[i];
-    const int factor = std::max(1, (kPanelSide + image.width - 1) / image.width), cell = image.width * factor / static_cast<int>(grid);
+    const int factor = std::max(1, (kPanelSide + image.width - 1) / image.width),
+              cell = image.width * factor / static_cast<int>(grid);
     const auto sample = static_cast<int64_t>(i);
     const at::Tensor similarity = maps.similarity[sample];
     const std::vector<Image> panels = {
-        enlarge(image, factor), enlarge(hide(image, mask_of(plan, sample), grid), factor), draw_map(maps.agreement[sample], grid, cell, 0, 1),
+        enlarge(image, factor), enlarge(hide(image, mask_of(plan, sample), grid), factor),
+        draw_map(maps.agreement[sample], grid, cell, 0, 1),
         draw_map(similarity, grid, cell, similarity.min().item<double>(), similarity.max().item<double>() + 1e-9)};
     rows.push_back(panel_row(panels, kMargin));
   }

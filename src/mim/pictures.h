@@ -1,6 +1,6 @@
 #pragma once
-// What a run looks like: for a few fixed images one row each of input, what the student is shown, per-patch agreement of
-// prediction and target, and the target's class-token similarity map.
+// What a run looks like: for a few fixed images one row each of input, what the student is shown, per-patch agreement
+// of prediction and target, and the target's class-token similarity map.
 
 #include <filesystem>
 #include <functional>
@@ -21,7 +21,8 @@ class PictureWriter : public Evaluator {
  public:
   // `images` are squares of the student's side, drawn once; `folder` receives step-N.png. `ids` name the samples, so
   // that their masks are always the same.
-  PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed, at::Device device);
+  PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed,
+                at::Device device);
 
   std::string name() const override { return "pictures"; }
   std::vector<Metric> run(int64_t step) override;

@@ -6,8 +6,18 @@
 namespace lacuna {
 
 void StudentConfig::fields(Fields& f) {
-  f.add("image_side", image_side, {.help = "side of the student's input; auto follows the teacher, else 224", .unit = "pixels", .min = 1, .max = 8192, .aliases = {"image_size"}});
-  f.add("patch_side", patch_side, {.help = "side of a patch; auto follows the teacher, else 16", .unit = "pixels", .min = 1, .max = 512, .aliases = {"patch_size"}});
+  f.add("image_side", image_side,
+        {.help = "side of the student's input; auto follows the teacher, else 224",
+         .unit = "pixels",
+         .min = 1,
+         .max = 8192,
+         .aliases = {"image_size"}});
+  f.add("patch_side", patch_side,
+        {.help = "side of a patch; auto follows the teacher, else 16",
+         .unit = "pixels",
+         .min = 1,
+         .max = 512,
+         .aliases = {"patch_size"}});
   vit_fields(f, vit);
   f.add("mean", stats.mean, {.help = "mean of the student's pixels, scaled to [0, 1]"});
   f.add("std", stats.std, {.help = "standard deviation of the student's pixels", .min = 0, .above_min = true});

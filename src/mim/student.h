@@ -27,7 +27,7 @@ class StudentImpl : public torch::nn::Module {
   // of masked patches does not change the result.
   Tokens forward(const at::Tensor& images, const MaskPlan& plan, bool with_masked, PathDrop* drop);
 
-  int64_t width() const;         // of the tokens that forward returns
+  int64_t width() const;  // of the tokens that forward returns
   bool can_complete() const { return !regressor.is_empty(); }
 
   Vit vit;

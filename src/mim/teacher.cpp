@@ -16,15 +16,20 @@ class ClipTeacher : public Teacher {
   }
   int64_t grid() const override { return clip_.vision.grid(); }
   int64_t patch_side() const override { return clip_.vision.patch_side; }
-  int64_t width() const override { return config_.layer == TeacherLayer::kProjected ? clip_.embed : clip_.vision.width; }
+  int64_t width() const override {
+    return config_.layer == TeacherLayer::kProjected ? clip_.embed : clip_.vision.width;
+  }
 
   std::string describe() const override {
     const VitConfig& v = clip_.vision;
-    const char* activation = v.activation == Activation::kQuickGelu ? "QuickGELU" : v.activation == Activation::kGelu ? "GELU" : "GELU (tanh)";
+    const char* activation = v.activation == Activation::kQuickGelu ? "QuickGELU"
+                             : v.activation == Activation::kGelu    ? "GELU"
+                                                                    : "GELU (tanh)";
     return text("CLIP vision tower ", config_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
-                " heads, ", activation, ", input ", v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ",
-                v.grid(), "), targets of width ", width(), ", mean ", clip_.stats.mean[0], " ", clip_.stats.mean[1], " ",
-                clip_.stats.mean[2], ", std ", clip_.stats.std[0], " ", clip_.stats.std[1], " ", clip_.stats.std[2]);
+                " heads, ", activation, ", input ", v.image_side, " px, patches of ", v.patch_side, " px (grid ",
+                v.grid(), " x ", v.grid(), "), targets of width ", width(), ", mean ", clip_.stats.mean[0], " ",
+                clip_.stats.mean[1], " ", clip_.stats.mean[2], ", std ", clip_.stats.std[0], " ", clip_.stats.std[1],
+                " ", clip_.stats.std[2]);
   }
 
   // Under no-grad, not inference mode: inference tensors cannot take part in a loss.
@@ -48,13 +53,16 @@ class ClipTeacher : public Teacher {
 
 void TeacherConfig::fields(Fields& f) {
   f.add("kind", kind, kTeacherKinds, {.help = "what makes the targets"});
-  f.add("path", path, {.help = "folder of the teacher: config.json and model.safetensors, as save_pretrained writes them"});
+  f.add("path", path,
+        {.help = "folder of the teacher: config.json and model.safetensors, as save_pretrained writes them"});
   f.add("layer", layer, kTeacherLayers, {.help = "which of its features are the targets"});
 }
 
 std::unique_ptr<Teacher> open_teacher(const TeacherConfig& config) {
-  check(!config.path.empty(), "teacher: no folder given; set teacher=DIR, a CLIP folder with config.json and model.safetensors");
-  check(std::filesystem::is_directory(config.path), "teacher: ", config.path.string(), " is not a folder; expected a CLIP folder with config.json and model.safetensors");
+  check(!config.path.empty(),
+        "teacher: no folder given; set teacher=DIR, a CLIP folder with config.json and model.safetensors");
+  check(std::filesystem::is_directory(config.path), "teacher: ", config.path.string(),
+        " is not a folder; expected a CLIP folder with config.json and model.safetensors");
   return std::make_unique<ClipTeacher>(config);
 }
 

@@ -13,13 +13,16 @@
 namespace lacuna {
 
 enum class TeacherKind { kClip };
-inline constexpr Named<TeacherKind> kTeacherKinds[] = {{TeacherKind::kClip, "clip", "the vision tower of a CLIP folder, frozen"}};
+inline constexpr Named<TeacherKind> kTeacherKinds[] = {
+    {TeacherKind::kClip, "clip", "the vision tower of a CLIP folder, frozen"}};
 
-// Which features are taken: after final norm and projection, after the final norm, or the plain output of the last block.
+// Which features are taken: after final norm and projection, after the final norm, or the plain output of the last
+// block.
 enum class TeacherLayer { kProjected, kNormed, kLastBlock };
-inline constexpr Named<TeacherLayer> kTeacherLayers[] = {{TeacherLayer::kProjected, "projected", "final norm and projection on every token"},
-                                                         {TeacherLayer::kNormed, "normed", "final norm on every token"},
-                                                         {TeacherLayer::kLastBlock, "last_block", "before the final norm"}};
+inline constexpr Named<TeacherLayer> kTeacherLayers[] = {
+    {TeacherLayer::kProjected, "projected", "final norm and projection on every token"},
+    {TeacherLayer::kNormed, "normed", "final norm on every token"},
+    {TeacherLayer::kLastBlock, "last_block", "before the final norm"}};
 
 struct TeacherConfig {
   TeacherKind kind = TeacherKind::kClip;
@@ -33,9 +36,9 @@ class Teacher {
  public:
   virtual ~Teacher() = default;
   virtual ViewSpec view() const = 0;
-  virtual int64_t grid() const = 0;       // must equal the student's
+  virtual int64_t grid() const = 0;  // must equal the student's
   virtual int64_t patch_side() const = 0;
-  virtual int64_t width() const = 0;      // K
+  virtual int64_t width() const = 0;  // K
   virtual std::string describe() const = 0;
 
   // Targets of every token for the teacher's own view [B,3,S,S], split by the plan. No gradient.

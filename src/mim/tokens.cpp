@@ -23,7 +23,9 @@ at::Tensor Tokens::join(const Regions& regions) const {
 
 Tokens split_tokens(const at::Tensor& full, const MaskPlan& plan) {
   const at::Tensor patches = full.slice(1, 1);
-  return {.cls = full.slice(1, 0, 1), .visible = pick_rows(patches, plan.visible), .masked = pick_rows(patches, plan.masked)};
+  return {.cls = full.slice(1, 0, 1),
+          .visible = pick_rows(patches, plan.visible),
+          .masked = pick_rows(patches, plan.masked)};
 }
 
 at::Tensor token_weights(const Regions& regions, const MaskPlan& plan, const at::TensorOptions& options) {

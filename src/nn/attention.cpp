@@ -51,8 +51,8 @@ CrossAttentionImpl::CrossAttentionImpl(int64_t width, int64_t heads)
 }
 
 at::Tensor CrossAttentionImpl::forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value) {
-  return proj(attend(at::linear(query, q->weight, q_bias), at::linear(key, k->weight), at::linear(value, v->weight, v_bias),
-                     heads_));
+  return proj(attend(at::linear(query, q->weight, q_bias), at::linear(key, k->weight),
+                     at::linear(value, v->weight, v_bias), heads_));
 }
 
 }  // namespace lacuna

@@ -8,8 +8,8 @@ namespace lacuna {
 // Which of the three projections have a bias. BEiT and CAE leave the key without one (softmax cancels it).
 enum class QkvBias { kNone, kQueryValue, kAll };
 
-// softmax(q k^T / sqrt(width / H)) v over heads split from the last dimension. q [B,Tq,D], k and v [B,Tk,D] -> [B,Tq,D].
-// With `causal` token t sees tokens 0..t.
+// softmax(q k^T / sqrt(width / H)) v over heads split from the last dimension. q [B,Tq,D], k and v [B,Tk,D] ->
+// [B,Tq,D]. With `causal` token t sees tokens 0..t.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal = false);
 
 class SelfAttentionImpl : public torch::nn::Module {

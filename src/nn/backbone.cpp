@@ -28,7 +28,8 @@ KeyMap timm_key_map(const VitConfig& c) {
   map.add("norm", "norm");
   std::vector<KeyRule> block;
   for (const std::string layer : {"norm1", "norm2", "attn.proj", "mlp.fc1", "mlp.fc2"}) {
-    for (const std::string leaf : {".weight", ".bias"}) block.push_back({{"blocks.{i}." + layer + leaf}, {"blocks.{i}." + layer + leaf}});
+    for (const std::string leaf : {".weight", ".bias"})
+      block.push_back({{"blocks.{i}." + layer + leaf}, {"blocks.{i}." + layer + leaf}});
   }
   block.push_back({{"blocks.{i}.attn.qkv.weight"}, {"blocks.{i}.attn.qkv.weight"}});
   if (c.qkv_bias == QkvBias::kQueryValue) {
@@ -36,14 +37,16 @@ KeyMap timm_key_map(const VitConfig& c) {
   } else {
     block.push_back({{"blocks.{i}.attn.qkv.bias"}, {"blocks.{i}.attn.qkv.bias"}});
   }
-  for (const std::string scale : {"ls1.gamma", "ls2.gamma"}) block.push_back({{"blocks.{i}." + scale}, {"blocks.{i}." + scale}});
+  for (const std::string scale : {"ls1.gamma", "ls2.gamma"})
+    block.push_back({{"blocks.{i}." + scale}, {"blocks.{i}." + scale}});
   map.add_each_block(c.depth, block);
   return map;
 }
 
 std::string why_not_timm(const VitConfig& c) {
   if (c.activation != Activation::kGelu) return "timm's ViT takes exact GELU; this network uses another activation";
-  if (c.pre_norm != !c.patch_bias) return "timm's ViT has a norm before the blocks exactly when its patch embedding has no bias";
+  if (c.pre_norm != !c.patch_bias)
+    return "timm's ViT has a norm before the blocks exactly when its patch embedding has no bias";
   if (std::abs(c.norm_eps - 1e-6) > 1e-12) return "timm's ViT normalises with epsilon 1e-6";
   return "";
 }
@@ -57,11 +60,15 @@ std::string kernel_name(Kernel kernel) {
 
 Json timm_config(const BackboneConfig& config) {
   const VitConfig& c = config.vit;
-  Json arguments = {{"img_size", c.image_side}, {"patch_size", c.patch_side},
-                    {"embed_dim", c.width},     {"depth", c.depth},
-                    {"num_heads", c.heads},     {"mlp_ratio", static_cast<double>(c.hidden) / static_cast<double>(c.width)},
+  Json arguments = {{"img_size", c.image_side},
+                    {"patch_size", c.patch_side},
+                    {"embed_dim", c.width},
+                    {"depth", c.depth},
+                    {"num_heads", c.heads},
+                    {"mlp_ratio", static_cast<double>(c.hidden) / static_cast<double>(c.width)},
                     {"qkv_bias", c.qkv_bias != QkvBias::kNone},
-                    {"class_token", true},      {"global_pool", "token"},
+                    {"class_token", true},
+                    {"global_pool", "token"},
                     {"pre_norm", c.pre_norm}};
   if (c.layer_scale) arguments["init_values"] = *c.layer_scale;
   return {{"architecture", "vit_base_patch16_224"},
@@ -93,7 +100,9 @@ BackboneConfig config_from(const Json& json, const std::string& source) {
 }
 
 Backbone open_export(const fs::path& folder) {
-  Backbone out{.config = config_from(read_json(folder / kOurConfig), (folder / kOurConfig).string()), .vit = nullptr, .origin = folder.string()};
+  Backbone out{.config = config_from(read_json(folder / kOurConfig), (folder / kOurConfig).string()),
+               .vit = nullptr,
+               .origin = folder.string()};
   out.vit = Vit(out.config.vit);
   import_weights(SafetensorsFile(folder / kWeights), timm_key_map(out.config.vit), vit_tensors(out.vit));
   return out;
@@ -101,8 +110,11 @@ Backbone open_export(const fs::path& folder) {
 
 Backbone open_checkpoint(const fs::path& folder) {
   const Json state = read_json(folder / "state.json");
-  check(state.contains("backbone"), (folder / "state.json").string(), ": key 'backbone' is missing; not a checkpoint of a ViT");
-  Backbone out{.config = config_from(state["backbone"], (folder / "state.json").string()), .vit = nullptr, .origin = folder.string()};
+  check(state.contains("backbone"), (folder / "state.json").string(),
+        ": key 'backbone' is missing; not a checkpoint of a ViT");
+  Backbone out{.config = config_from(state["backbone"], (folder / "state.json").string()),
+               .vit = nullptr,
+               .origin = folder.string()};
   out.vit = Vit(out.config.vit);
   const SafetensorsFile file(folder / "state.safetensors");
   KeyMap map;
@@ -147,7 +159,8 @@ std::string write_backbone(const fs::path& folder, const Vit& vit, const Backbon
 }
 
 Backbone open_backbone(const fs::path& path) {
-  check(fs::is_directory(path), path.string(), ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
+  check(fs::is_directory(path), path.string(),
+        ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
   Backbone out;
   if (fs::exists(path / kOurConfig)) {
     out = open_export(path);
@@ -158,7 +171,9 @@ Backbone open_backbone(const fs::path& path) {
   } else if (const fs::path newest = newest_checkpoint(path); !newest.empty()) {
     out = open_checkpoint(newest);
   } else {
-    check(fs::exists(path / "config.json"), path.string(), ": holds none of lacuna.json (exported backbone), state.json (checkpoint), export/ or checkpoints/ (run), config.json (CLIP folder)");
+    check(fs::exists(path / "config.json"), path.string(),
+          ": holds none of lacuna.json (exported backbone), state.json (checkpoint), export/ or checkpoints/ (run), "
+          "config.json (CLIP folder)");
     out = open_clip(path);
   }
   out.vit->eval();

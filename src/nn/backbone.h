@@ -13,8 +13,11 @@
 
 namespace lacuna {
 
-inline constexpr Named<Kernel> kKernels[] = {{Kernel::kBicubic, "bicubic"}, {Kernel::kBilinear, "bilinear"}, {Kernel::kLanczos, "lanczos"},
-                                             {Kernel::kBox, "box"}, {Kernel::kHamming, "hamming"}};
+inline constexpr Named<Kernel> kKernels[] = {{Kernel::kBicubic, "bicubic"},
+                                             {Kernel::kBilinear, "bilinear"},
+                                             {Kernel::kLanczos, "lanczos"},
+                                             {Kernel::kBox, "box"},
+                                             {Kernel::kHamming, "hamming"}};
 
 // The network and the pixels it expects.
 struct BackboneConfig {

@@ -11,10 +11,10 @@ namespace lacuna {
 struct BlockConfig {
   int64_t width = 0;
   int64_t heads = 0;
-  int64_t hidden = 0;                        // width of the MLP
+  int64_t hidden = 0;  // width of the MLP
   Activation activation = Activation::kGelu;
   QkvBias qkv_bias = QkvBias::kAll;
-  std::optional<double> layer_scale;         // initial value; none means no layer scale
+  std::optional<double> layer_scale;  // initial value; none means no layer scale
   double norm_eps = 1e-6;
   bool causal = false;
 };

@@ -15,11 +15,10 @@ constexpr std::size_t kMaxConfigBytes = 16u << 20;
 constexpr int64_t kMaxSize = 1 << 20;  // no width, depth or vocabulary of a real network is larger
 
 const std::vector<std::pair<std::string, Activation>>& activation_names() {
-  static const std::vector<std::pair<std::string, Activation>> kNames = {
-      {"gelu", Activation::kGelu},
-      {"quick_gelu", Activation::kQuickGelu},
-      {"gelu_new", Activation::kGeluTanh},
-      {"gelu_pytorch_tanh", Activation::kGeluTanh}};
+  static const std::vector<std::pair<std::string, Activation>> kNames = {{"gelu", Activation::kGelu},
+                                                                         {"quick_gelu", Activation::kQuickGelu},
+                                                                         {"gelu_new", Activation::kGeluTanh},
+                                                                         {"gelu_pytorch_tanh", Activation::kGeluTanh}};
   return kNames;
 }
 
@@ -33,8 +32,8 @@ class Reader {
   int64_t size(const char* key, int64_t fallback) const {
     if (!json_.contains(key)) return fallback;
     const Json& value = json_[key];
-    check(value.is_number_integer() && value.get<int64_t>() > 0 && value.get<int64_t>() <= kMaxSize, where_, ": key '", key,
-          "' must be a positive integer up to ", kMaxSize, ", found ", value.dump());
+    check(value.is_number_integer() && value.get<int64_t>() > 0 && value.get<int64_t>() <= kMaxSize, where_, ": key '",
+          key, "' must be a positive integer up to ", kMaxSize, ", found ", value.dump());
     return value.get<int64_t>();
   }
   double number(const char* key, double fallback) const {
@@ -74,9 +73,12 @@ VitConfig read_vision(const Json& json, const std::string& where) {
   c.hidden = in.size("intermediate_size", 3072);
   c.norm_eps = in.number("layer_norm_eps", 1e-5);
   c.activation = in.activation("hidden_act", "quick_gelu");
-  check(in.size("num_channels", 3) == 3, where, ": only images of 3 channels are supported, found ", in.size("num_channels", 3));
-  check(c.image_side % c.patch_side == 0, where, ": image_size ", c.image_side, " is not a multiple of patch_size ", c.patch_side);
-  check(c.width % c.heads == 0, where, ": hidden_size ", c.width, " is not divisible into num_attention_heads ", c.heads);
+  check(in.size("num_channels", 3) == 3, where, ": only images of 3 channels are supported, found ",
+        in.size("num_channels", 3));
+  check(c.image_side % c.patch_side == 0, where, ": image_size ", c.image_side, " is not a multiple of patch_size ",
+        c.patch_side);
+  check(c.width % c.heads == 0, where, ": hidden_size ", c.width, " is not divisible into num_attention_heads ",
+        c.heads);
   VitConfig tower = clip_vision(c, c.activation);
   tower.norm_eps = c.norm_eps;
   validate(tower);
@@ -95,16 +97,19 @@ TextConfig read_text(const Json& json, const std::string& where) {
   c.norm_eps = in.number("layer_norm_eps", 1e-5);
   c.activation = in.activation("hidden_act", "quick_gelu");
   c.end_id = in.size("eos_token_id", 49407);
-  check(c.width % c.heads == 0, where, ": hidden_size ", c.width, " is not divisible into num_attention_heads ", c.heads);
+  check(c.width % c.heads == 0, where, ": hidden_size ", c.width, " is not divisible into num_attention_heads ",
+        c.heads);
   check(c.end_id < c.vocabulary, where, ": eos_token_id ", c.end_id, " is outside the vocabulary of ", c.vocabulary);
   c.pool_at_largest_id = c.end_id == 2;  // the id that early configurations of transformers carry by mistake
   return c;
 }
 
-std::array<double, 3> read_channels(const Json& json, const char* key, const std::array<double, 3>& fallback, const std::string& where) {
+std::array<double, 3> read_channels(const Json& json, const char* key, const std::array<double, 3>& fallback,
+                                    const std::string& where) {
   if (!json.contains(key)) return fallback;
   const Json& values = json[key];
-  check(values.is_array() && values.size() == 3, where, ": key '", key, "' must be three numbers, found ", values.dump());
+  check(values.is_array() && values.size() == 3, where, ": key '", key, "' must be three numbers, found ",
+        values.dump());
   std::array<double, 3> out{};
   for (size_t i = 0; i < 3; ++i) {
     check(values[i].is_number(), where, ": key '", key, "' must be three numbers, found ", values.dump());
@@ -123,16 +128,22 @@ Kernel read_kernel(const Json& json, const std::string& where) {
   if (code == 3) return Kernel::kBicubic;
   if (code == 4) return Kernel::kBox;
   if (code == 5) return Kernel::kHamming;
-  fail(where, ": key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found ", code);
+  fail(where, ": key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found ",
+       code);
 }
 
 int64_t kernel_code(Kernel kernel) {
   switch (kernel) {
-    case Kernel::kLanczos: return 1;
-    case Kernel::kBilinear: return 2;
-    case Kernel::kBicubic: return 3;
-    case Kernel::kBox: return 4;
-    case Kernel::kHamming: return 5;
+    case Kernel::kLanczos:
+      return 1;
+    case Kernel::kBilinear:
+      return 2;
+    case Kernel::kBicubic:
+      return 3;
+    case Kernel::kBox:
+      return 4;
+    case Kernel::kHamming:
+      return 5;
   }
   return 3;
 }
@@ -175,18 +186,22 @@ std::vector<KeyRule> block_rules(const std::string& ours, const std::string& the
   return rules;
 }
 
-Json tower_json(int64_t width, int64_t depth, int64_t heads, int64_t hidden, double eps, Activation activation, int64_t embed) {
-  return {{"hidden_size", width},       {"num_hidden_layers", depth},
-          {"num_attention_heads", heads}, {"intermediate_size", hidden},
-          {"layer_norm_eps", eps},      {"hidden_act", activation_name(activation)},
-          {"projection_dim", embed},    {"attention_dropout", 0.0}};
+Json tower_json(int64_t width, int64_t depth, int64_t heads, int64_t hidden, double eps, Activation activation,
+                int64_t embed) {
+  return {{"hidden_size", width},        {"num_hidden_layers", depth}, {"num_attention_heads", heads},
+          {"intermediate_size", hidden}, {"layer_norm_eps", eps},      {"hidden_act", activation_name(activation)},
+          {"projection_dim", embed},     {"attention_dropout", 0.0}};
 }
 
 Json config_json(const ClipConfig& c) {
   const VitConfig& v = c.vision;
   Json vision = tower_json(v.width, v.depth, v.heads, v.hidden, v.norm_eps, v.activation, c.embed);
-  vision.update({{"model_type", "clip_vision_model"}, {"image_size", v.image_side}, {"patch_size", v.patch_side}, {"num_channels", 3}});
-  Json text = tower_json(c.text.width, c.text.depth, c.text.heads, c.text.hidden, c.text.norm_eps, c.text.activation, c.embed);
+  vision.update({{"model_type", "clip_vision_model"},
+                 {"image_size", v.image_side},
+                 {"patch_size", v.patch_side},
+                 {"num_channels", 3}});
+  Json text =
+      tower_json(c.text.width, c.text.depth, c.text.heads, c.text.hidden, c.text.norm_eps, c.text.activation, c.embed);
   text.update({{"model_type", "clip_text_model"},
                {"vocab_size", c.text.vocabulary},
                {"max_position_embeddings", c.text.context},
@@ -252,8 +267,11 @@ KeyMap clip_key_map(const ClipConfig& c) {
   KeyMap map;
   const std::string vision = "vision_model.", text = "text_model.";
   map.rules.push_back({{"vision.cls_token"}, {vision + "embeddings.class_embedding"}, {c.vision.width}});
-  map.rules.push_back({{"vision.pos_embed"}, {vision + "embeddings.position_embedding.weight"}, {1 + c.vision.patches(), c.vision.width}});
-  map.rules.push_back({{"vision.patch_embed.weight"}, {vision + "embeddings.patch_embedding.weight"},
+  map.rules.push_back({{"vision.pos_embed"},
+                       {vision + "embeddings.position_embedding.weight"},
+                       {1 + c.vision.patches(), c.vision.width}});
+  map.rules.push_back({{"vision.patch_embed.weight"},
+                       {vision + "embeddings.patch_embedding.weight"},
                        {c.vision.width, 3, c.vision.patch_side, c.vision.patch_side}});
   map.add("vision.norm_pre", vision + "pre_layrnorm");  // misspelt in every published file
   map.add("vision.norm", vision + "post_layernorm");
@@ -265,7 +283,8 @@ KeyMap clip_key_map(const ClipConfig& c) {
   map.add_each_block(c.text.depth, block_rules("text.blocks.{i}.", text + "encoder.layers.{i}."));
   map.rules.push_back({{"text_projection.weight"}, {"text_projection.weight"}});
   map.rules.push_back({{"logit_scale"}, {"logit_scale"}});
-  map.unneeded = {{"vision_model.embeddings.position_ids", "an index table"}, {"text_model.embeddings.position_ids", "an index table"}};
+  map.unneeded = {{"vision_model.embeddings.position_ids", "an index table"},
+                  {"text_model.embeddings.position_ids", "an index table"}};
   return map;
 }
 
@@ -274,7 +293,8 @@ ClipVision load_clip_vision(const fs::path& folder, const ClipConfig& config) {
   check(fs::exists(path), folder.string(), ": model.safetensors is missing");
   ClipVision tower(config);
   KeyMap map = clip_key_map(config);
-  for (const char* prefix : {"text_model.", "text_projection.", "logit_scale"}) map.unneeded.emplace_back(prefix, "text side");
+  for (const char* prefix : {"text_model.", "text_projection.", "logit_scale"})
+    map.unneeded.emplace_back(prefix, "text side");
   import_weights(SafetensorsFile(path), map, named_tensors(*tower));
   tower->eval();
   return tower;
@@ -283,7 +303,8 @@ ClipVision load_clip_vision(const fs::path& folder, const ClipConfig& config) {
 void write_clip_folder(const fs::path& folder, const ClipConfig& config, const NamedTensors& tensors) {
   const KeyMap map = clip_key_map(config);
   const NamedTensors named = export_weights(tensors, map);
-  invariant(named.size() >= map.rules.size(), "CLIP export: ", named.size(), " tensors for ", map.rules.size(), " rules");
+  invariant(named.size() >= map.rules.size(), "CLIP export: ", named.size(), " tensors for ", map.rules.size(),
+            " rules");
   fs::create_directories(folder);
   std::vector<at::Tensor> keep;
   write_safetensors(folder / "model.safetensors", to_views(named, keep), {{"format", "pt"}});

@@ -14,9 +14,7 @@ LayerNormImpl::LayerNormImpl(int64_t width, double eps) : eps_(eps) {
   bias = register_parameter("bias", torch::empty({width}));
 }
 
-at::Tensor LayerNormImpl::forward(const at::Tensor& x) {
-  return at::layer_norm(x, weight.sizes(), weight, bias, eps_);
-}
+at::Tensor LayerNormImpl::forward(const at::Tensor& x) { return at::layer_norm(x, weight.sizes(), weight, bias, eps_); }
 
 LayerScaleImpl::LayerScaleImpl(int64_t width, double initial) : initial_(initial) {
   gamma = register_parameter("gamma", torch::empty({width}));
@@ -26,9 +24,12 @@ at::Tensor LayerScaleImpl::forward(const at::Tensor& x) { return x * gamma; }
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
   switch (activation) {
-    case Activation::kGelu: return at::gelu(x);
-    case Activation::kGeluTanh: return at::gelu(x, "tanh");
-    case Activation::kQuickGelu: return x * at::sigmoid(1.702 * x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kQuickGelu:
+      return x * at::sigmoid(1.702 * x);
   }
   return x;
 }

@@ -18,7 +18,8 @@ class PathDrop {
   virtual std::vector<double> factors(double rate, int64_t batch) = 0;
 };
 
-// Draws keyed by (seed, epoch, sample): the n-th branch of a sample gets the same factor on any rank and after a resume.
+// Draws keyed by (seed, epoch, sample): the n-th branch of a sample gets the same factor on any rank and after a
+// resume.
 class SeededPathDrop : public PathDrop {
  public:
   SeededPathDrop(uint64_t seed, uint64_t epoch, std::span<const int64_t> samples);

@@ -30,7 +30,8 @@ at::Tensor TextTowerImpl::tokens(const at::Tensor& ids) {
 
 at::Tensor TextTowerImpl::forward(const at::Tensor& ids) {
   const at::Tensor x = tokens(ids);
-  const at::Tensor end = config_.pool_at_largest_id ? ids.argmax(1) : ids.eq(config_.end_id).to(at::kInt).argmax(1);  // [B]
+  const at::Tensor end =
+      config_.pool_at_largest_id ? ids.argmax(1) : ids.eq(config_.end_id).to(at::kInt).argmax(1);  // [B]
   const at::Tensor rows = end + at::arange(ids.size(0), end.options()) * config_.context;
   return x.reshape({-1, config_.width}).index_select(0, rows);
 }

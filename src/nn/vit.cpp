@@ -60,8 +60,8 @@ void validate(const VitConfig& c) {
   check(c.width > 0 && c.heads > 0 && c.width % c.heads == 0, "student: width ", c.width, " is not divisible into ",
         c.heads, " heads");
   check(c.depth > 0 && c.hidden > 0, "student: depth and hidden width must be positive");
-  check(c.positions != Positions::kSinCos || c.width % 4 == 0, "student: sin-cos positions need a width divisible by 4, found ",
-        c.width);
+  check(c.positions != Positions::kSinCos || c.width % 4 == 0,
+        "student: sin-cos positions need a width divisible by 4, found ", c.width);
 }
 
 at::Tensor unfold_patches(const at::Tensor& images, int64_t p) {
@@ -99,15 +99,14 @@ at::Tensor VitImpl::patches(const at::Tensor& images) {
 at::Tensor VitImpl::embed(const at::Tensor& images, const at::Tensor& rows) {
   expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
   const int64_t batch = images.size(0);
-  at::Tensor pixels = unfold_patches(images, config_.patch_side);                           // [B,N,3PP]
+  at::Tensor pixels = unfold_patches(images, config_.patch_side);  // [B,N,3PP]
   at::Tensor positions = pos_embed.slice(1, 1).expand({batch, config_.patches(), config_.width});
   if (rows.defined()) {
-    pixels = pick_rows(pixels, rows);                                                       // [B,T,3PP]
+    pixels = pick_rows(pixels, rows);  // [B,T,3PP]
     positions = pick_rows(positions, rows);
   }
   const at::Tensor cls = (cls_token + pos_embed.slice(1, 0, 1)).expand({batch, 1, config_.width});
-  const at::Tensor patch_tokens = patch_embed(pixels);
-  return at::cat({cls.to(patch_tokens.scalar_type()), patch_tokens + positions}, 1);        // [B,1+T,D]
+  return at::cat({cls, patch_embed(pixels) + positions}, 1);  // [B,1+T,D]
 }
 
 at::Tensor VitImpl::run_blocks(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop, const Tap& tap) {

@@ -1,6 +1,6 @@
 #pragma once
-// The Vision Transformer: patches, positions, blocks, final norm. One config covers CAE's student, timm's ViT and CLIP's
-// vision tower. It knows no masks: it encodes the rows it is given.
+// The Vision Transformer: patches, positions, blocks, final norm. One config covers CAE's student, timm's ViT and
+// CLIP's vision tower. It knows no masks: it encodes the rows it is given.
 
 #include <functional>
 #include <optional>
@@ -33,8 +33,8 @@ struct VitConfig {
   int64_t patches() const { return grid() * grid(); }
 };
 
-// Width, depth, heads and hidden width by name: "tiny", "small", "base", "large" with timm's head counts (3, 6, 12, 16),
-// and "micro" (width 96, depth 4, 3 heads) for demos and tests. Other fields keep their defaults.
+// Width, depth, heads and hidden width by name: "tiny", "small", "base", "large" with timm's head counts (3, 6, 12,
+// 16), and "micro" (width 96, depth 4, 3 heads) for demos and tests. Other fields keep their defaults.
 VitConfig named_vit(std::string_view size);
 const std::vector<std::string>& vit_size_names();
 
@@ -59,9 +59,9 @@ class VitImpl : public torch::nn::Module {
 
   const VitConfig& config() const { return config_; }
 
-  Linear patch_embed;           // weight [D, 3*P*P]: the convolution of stride P, flattened (channel, row, column)
-  at::Tensor cls_token;         // [1,1,D]
-  at::Tensor pos_embed;         // [1,1+N,D]; a buffer when fixed, a parameter when learned
+  Linear patch_embed;    // weight [D, 3*P*P]: the convolution of stride P, flattened (channel, row, column)
+  at::Tensor cls_token;  // [1,1,D]
+  at::Tensor pos_embed;  // [1,1+N,D]; a buffer when fixed, a parameter when learned
   LayerNorm norm_pre{nullptr};
   torch::nn::ModuleList blocks;
   LayerNorm norm;

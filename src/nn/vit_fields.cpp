@@ -15,7 +15,11 @@ void vit_fields(Fields& f, VitConfig& c) {
   f.add("pre_norm", c.pre_norm, {.help = "a norm between embedding and first block, as CLIP has"});
   f.add("norm_eps", c.norm_eps, {.help = "epsilon of the layer norms", .min = 0, .above_min = true});
   f.add("drop_path", c.drop_path,
-        {.help = "largest stochastic depth rate, linear over depth", .min = 0, .max = 1, .below_max = true, .aliases = {"drop_path"}});
+        {.help = "largest stochastic depth rate, linear over depth",
+         .min = 0,
+         .max = 1,
+         .below_max = true,
+         .aliases = {"drop_path"}});
 }
 
 }  // namespace lacuna

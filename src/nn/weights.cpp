@@ -17,19 +17,32 @@ constexpr const char* kZeros = "0";
 
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
-    case DType::kBool: return at::kBool;
-    case DType::kU8: return at::kByte;
-    case DType::kI8: return at::kChar;
-    case DType::kI16: return at::kShort;
-    case DType::kU16: return at::kUInt16;
-    case DType::kI32: return at::kInt;
-    case DType::kU32: return at::kUInt32;
-    case DType::kI64: return at::kLong;
-    case DType::kU64: return at::kUInt64;
-    case DType::kF16: return at::kHalf;
-    case DType::kBF16: return at::kBFloat16;
-    case DType::kF32: return at::kFloat;
-    case DType::kF64: return at::kDouble;
+    case DType::kBool:
+      return at::kBool;
+    case DType::kU8:
+      return at::kByte;
+    case DType::kI8:
+      return at::kChar;
+    case DType::kI16:
+      return at::kShort;
+    case DType::kU16:
+      return at::kUInt16;
+    case DType::kI32:
+      return at::kInt;
+    case DType::kU32:
+      return at::kUInt32;
+    case DType::kI64:
+      return at::kLong;
+    case DType::kU64:
+      return at::kUInt64;
+    case DType::kF16:
+      return at::kHalf;
+    case DType::kBF16:
+      return at::kBFloat16;
+    case DType::kF32:
+      return at::kFloat;
+    case DType::kF64:
+      return at::kDouble;
   }
   invariant(false, "unmapped safetensors dtype");
   return at::kFloat;
@@ -104,10 +117,11 @@ class Importer {
     for (const std::string& name : file_.names()) {
       if (!used_.contains(name) && reason_unneeded(map, name) == nullptr) unused.push_back(name);
     }
-    check(unfilled.empty(), file_.path().string(), ": ", unfilled.size(), " tensors of the model are not in the file: ",
-          list_some(unfilled), unused.empty() ? "" : "; the file has instead: ", list_some(unused));
-    check(unused.empty(), file_.path().string(), ": ", unused.size(), " tensors of the file have no place in the model: ",
-          list_some(unused));
+    check(unfilled.empty(), file_.path().string(), ": ", unfilled.size(),
+          " tensors of the model are not in the file: ", list_some(unfilled),
+          unused.empty() ? "" : "; the file has instead: ", list_some(unused));
+    check(unused.empty(), file_.path().string(), ": ", unused.size(),
+          " tensors of the file have no place in the model: ", list_some(unused));
   }
 
  private:
@@ -124,7 +138,8 @@ class Importer {
     for (const std::string& name : rule.theirs) {
       parts.push_back(to_tensor(file_.at(name)));
       check(parts.back().sizes() == at::IntArrayRef(wanted), file_.path().string(), ": tensor '", name, "' has shape ",
-            shape_text(parts.back()), ", but the model built from the configuration needs ", shape_text(at::IntArrayRef(wanted)));
+            shape_text(parts.back()), ", but the model built from the configuration needs ",
+            shape_text(at::IntArrayRef(wanted)));
       check(at::isFloatingType(parts.back().scalar_type()), file_.path().string(), ": tensor '", name,
             "' holds integers, but weights are floating-point numbers");
     }
@@ -214,7 +229,8 @@ NamedTensors export_weights(const NamedTensors& source, const KeyMap& map) {
     if (parts.size() != rule.ours.size()) continue;  // an optional layer this network does not have
     at::Tensor whole = parts.size() == 1 ? parts[0] : at::cat(parts);
     if (!rule.their_shape.empty()) whole = whole.reshape(rule.their_shape);
-    const auto pieces = whole.dim() == 0 ? std::vector<at::Tensor>{whole} : whole.chunk(static_cast<int64_t>(rule.theirs.size()));
+    const auto pieces =
+        whole.dim() == 0 ? std::vector<at::Tensor>{whole} : whole.chunk(static_cast<int64_t>(rule.theirs.size()));
     for (size_t i = 0; i < rule.theirs.size(); ++i) out.emplace_back(rule.theirs[i], pieces[i]);
   }
   return out;

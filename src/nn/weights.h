@@ -37,8 +37,8 @@ struct KeyMap {
   std::vector<KeyRule> rules;
   std::vector<std::pair<std::string, std::string>> unneeded;  // (name prefix in the file, reason)
 
-  void add(const std::string& ours, const std::string& theirs);                   // ".weight" and ".bias" of a layer
-  void add_each_block(int64_t depth, const std::vector<KeyRule>& block_rules);    // expands {i}
+  void add(const std::string& ours, const std::string& theirs);                 // ".weight" and ".bias" of a layer
+  void add_each_block(int64_t depth, const std::vector<KeyRule>& block_rules);  // expands {i}
 };
 
 // Fills `destination` from the file. Every tensor of the file must be used by a rule or listed as unneeded, and every

@@ -22,7 +22,8 @@ struct Batch {
 };
 
 // pixels [B,S,S,3] uint8 -> [B,3,S,S] float32 on `device`: copied as bytes, normalised there.
-at::Tensor normalize_pixels(std::span<const std::uint8_t> pixels, int64_t batch, const ViewSpec& view, at::Device device);
+at::Tensor normalize_pixels(std::span<const std::uint8_t> pixels, int64_t batch, const ViewSpec& view,
+                            at::Device device);
 
 Batch to_device(const HostBatch& host, std::span<const ViewSpec> views, at::Device device);
 

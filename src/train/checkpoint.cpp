@@ -50,7 +50,7 @@ Checkpoints::Checkpoints(fs::path folder, KeepPolicy keep) : folder_(std::move(f
 std::string Checkpoints::save(int64_t step, const NamedTensors& tensors, nlohmann::json state) const {
   fs::create_directories(folder_);
   const fs::path temporary = folder_ / (kTemporary + std::to_string(step)), target = folder_of(folder_, step);
-  remove_tree(temporary);
+  remove_unfinished();
   fs::create_directory(temporary);
   std::vector<at::Tensor> keep;
   const std::string hash = write_safetensors(temporary / "state.safetensors", to_views(tensors, keep), {});
@@ -79,9 +79,12 @@ std::vector<int64_t> Checkpoints::steps() const {
 Snapshot Checkpoints::open(int64_t step) const {
   const fs::path folder = folder_of(folder_, step);
   nlohmann::json state = read_json(folder / "state.json");
+  if (state.at("step") != step)
+    fail_data((folder / "state.json").string(), ": expected step ", step, ", found ", state.at("step").dump());
   const std::string expected = state.at("tensors").at("hash").get<std::string>();
   const std::string found = hash_file(folder / "state.safetensors");
-  if (found != expected) fail_data((folder / "state.safetensors").string(), ": its hash is ", found, ", but ", expected, " was written");
+  if (found != expected)
+    fail_data((folder / "state.safetensors").string(), ": its hash is ", found, ", but ", expected, " was written");
   SafetensorsFile file(folder / "state.safetensors");
   return Snapshot(folder, std::move(state), std::move(file));
 }
@@ -99,8 +102,18 @@ std::optional<Snapshot> Checkpoints::newest(std::vector<std::string>* notes) con
     }
     if (notes) notes->push_back(text("checkpoint step-", *step, " is damaged and passed over: ", damage));
   }
-  if (!found.empty()) fail_data(folder_.string(), ": all ", found.size(), " checkpoints are damaged; the last fault was: ", damage);
+  if (!found.empty())
+    fail_data(folder_.string(), ": all ", found.size(), " checkpoints are damaged; the last fault was: ", damage);
   return std::nullopt;
+}
+
+// What processes that were killed while saving have left, of whatever step.
+void Checkpoints::remove_unfinished() const {
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    if (entry.path().filename().string().starts_with(kTemporary)) left.push_back(entry.path());
+  }
+  for (const fs::path& folder : left) remove_tree(folder);
 }
 
 void Checkpoints::prune(int64_t newest_step) const {

@@ -2,8 +2,8 @@
 // Snapshots of a run: OUT/checkpoints/step-N/ with state.safetensors (named tensors) and state.json, and a file `last`
 // with the name of the newest.
 //
-// A snapshot is written under a temporary name, made durable and renamed, so that a reader finds it whole or not at all,
-// whenever the process or the machine dies. Loading verifies length and hash and takes the one before if it must.
+// A snapshot is written under a temporary name, made durable and renamed, so that a reader finds it whole or not at
+// all, whenever the process or the machine dies. Loading verifies length and hash and takes the one before if it must.
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -53,6 +53,7 @@ class Checkpoints {
 
  private:
   Snapshot open(int64_t step) const;
+  void remove_unfinished() const;
   void prune(int64_t newest_step) const;
 
   std::filesystem::path folder_;

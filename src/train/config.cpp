@@ -13,13 +13,32 @@ constexpr double kScaleBatch = 256.0;
 }  // namespace
 
 void TrainConfig::fields(Fields& f) {
-  f.add("duration", duration, {.help = "length of the run: epochs, steps or samples", .aliases = {"epochs", "duration"}, .bare = Duration::Unit::kEpochs});
-  f.add("batch_size", batch_size, {.help = "samples of one optimizer step, over all devices and accumulation; auto is 256, or less for a small source", .unit = "samples", .min = 1, .max = 1 << 20, .aliases = {"batch_size"}});
-  f.add("accumulate", accumulate, {.help = "parts the batch is computed in, one after another, to save memory", .min = 1, .aliases = {"accum_iter"}});
-  f.add("lr", lr, {.help = "peak learning rate; auto is base_lr * batch_size / 256", .min = 0, .above_min = true, .aliases = {"lr"}});
-  f.add("base_lr", base_lr, {.help = "peak learning rate for a batch of 256", .min = 0, .above_min = true, .aliases = {"blr"}});
+  f.add("duration", duration,
+        {.help = "length of the run: epochs, steps or samples",
+         .aliases = {"epochs", "duration"},
+         .bare = Duration::Unit::kEpochs});
+  f.add(
+      "batch_size", batch_size,
+      {.help =
+           "samples of one optimizer step, over all devices and accumulation; auto is 256, or less for a small source",
+       .unit = "samples",
+       .min = 1,
+       .max = 1 << 20,
+       .aliases = {"batch_size"}});
+  f.add("accumulate", accumulate,
+        {.help = "parts the batch is computed in, one after another, to save memory",
+         .min = 1,
+         .aliases = {"accum_iter"}});
+  f.add("lr", lr,
+        {.help = "peak learning rate; auto is base_lr * batch_size / 256",
+         .min = 0,
+         .above_min = true,
+         .aliases = {"lr"}});
+  f.add("base_lr", base_lr,
+        {.help = "peak learning rate for a batch of 256", .min = 0, .above_min = true, .aliases = {"blr"}});
   f.add("min_lr", min_lr, {.help = "learning rate at the end; auto is peak / 150", .min = 0, .aliases = {"min_lr"}});
-  f.add("warmup", warmup, {.help = "linear warm-up from 0", .aliases = {"warmup", "warmup_epochs"}, .bare = Duration::Unit::kEpochs});
+  f.add("warmup", warmup,
+        {.help = "linear warm-up from 0", .aliases = {"warmup", "warmup_epochs"}, .bare = Duration::Unit::kEpochs});
   adamw.fields(f);
 }
 
@@ -35,18 +54,31 @@ double TrainConfig::peak_lr() const { return lr.value_or(base_lr * static_cast<d
 double TrainConfig::floor_lr() const { return min_lr.value_or(peak_lr() * kPublishedFloor); }
 
 void CheckpointConfig::fields(Fields& f) {
-  f.add("every", every, {.help = "how often the state is saved", .on_resume = kMayChange, .bare = Duration::Unit::kEpochs});
+  f.add("every", every,
+        {.help = "how often the state is saved", .on_resume = kMayChange, .bare = Duration::Unit::kEpochs});
   f.add("keep_last", keep_last, {.help = "newest checkpoints that are kept", .min = 1, .on_resume = kMayChange});
-  f.add("keep_every", keep_every, {.help = "checkpoints at multiples of this are kept for good; 0 keeps none", .on_resume = kMayChange, .bare = Duration::Unit::kSteps});
+  f.add("keep_every", keep_every,
+        {.help = "checkpoints at multiples of this are kept for good; 0 keeps none",
+         .on_resume = kMayChange,
+         .bare = Duration::Unit::kSteps});
 }
 
 void LogConfig::fields(Fields& f) {
-  f.add("every", every, {.help = "how often a record is written to metrics.jsonl; auto is 200 records a run, at least one per 50 steps", .on_resume = kMayChange, .bare = Duration::Unit::kSteps});
-  f.add("health_every", health_every, {.help = "how often cosine, variance and rank are measured; auto is 40 times a run", .on_resume = kMayChange, .bare = Duration::Unit::kSteps});
-  f.add("pictures", pictures, {.help = "how often pictures are drawn; 0 draws none", .on_resume = kMayChange, .bare = Duration::Unit::kSteps});
+  f.add("every", every,
+        {.help = "how often a record is written to metrics.jsonl; auto is 200 records a run, at least one per 50 steps",
+         .on_resume = kMayChange,
+         .bare = Duration::Unit::kSteps});
+  f.add("health_every", health_every,
+        {.help = "how often cosine, variance and rank are measured; auto is 40 times a run",
+         .on_resume = kMayChange,
+         .bare = Duration::Unit::kSteps});
+  f.add(
+      "pictures", pictures,
+      {.help = "how often pictures are drawn; 0 draws none", .on_resume = kMayChange, .bare = Duration::Unit::kSteps});
 }
 
-Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, const LogConfig& log, int64_t steps_per_epoch) {
+Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, const LogConfig& log,
+               int64_t steps_per_epoch) {
   check(train.duration.unit != Duration::Unit::kPercent && train.duration.amount > 0,
         "train.duration: expected a length such as \"300 epochs\" or \"10000 steps\", found ", train.duration.str());
   check(train.batch() % train.accumulate == 0, "train.accumulate: a batch of ", train.batch(), " cannot be cut into ",
@@ -55,14 +87,17 @@ Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, con
   plan.steps_per_epoch = steps_per_epoch;
   plan.total = train.duration.resolve(steps_per_epoch, train.batch(), 0);
   const auto steps = [&](const Duration& d) { return d.resolve(steps_per_epoch, train.batch(), plan.total); };
-  plan.schedule = {.peak = train.peak_lr(), .floor = train.floor_lr(), .warmup = steps(train.warmup), .total = plan.total};
-  check(plan.schedule.warmup < plan.total, "train.warmup: ", plan.schedule.warmup, " steps of warm-up in a run of ", plan.total,
-        " steps; shorten the warm-up or lengthen the run");
-  check(plan.schedule.floor <= plan.schedule.peak, "train.min_lr: ", plan.schedule.floor, " is above the peak rate ", plan.schedule.peak);
+  plan.schedule = {
+      .peak = train.peak_lr(), .floor = train.floor_lr(), .warmup = steps(train.warmup), .total = plan.total};
+  check(plan.schedule.warmup < plan.total, "train.warmup: ", plan.schedule.warmup, " steps of warm-up in a run of ",
+        plan.total, " steps; shorten the warm-up or lengthen the run");
+  check(plan.schedule.floor <= plan.schedule.peak, "train.min_lr: ", plan.schedule.floor, " is above the peak rate ",
+        plan.schedule.peak);
   plan.checkpoint_every = std::max<int64_t>(1, steps(checkpoint.every));
   plan.keep_every = steps(checkpoint.keep_every);
   plan.log_every = log.every ? std::max<int64_t>(1, steps(*log.every)) : std::clamp<int64_t>(plan.total / 200, 1, 50);
-  plan.health_every = log.health_every ? std::max<int64_t>(1, steps(*log.health_every)) : std::clamp<int64_t>(plan.total / 40, 1, 500);
+  plan.health_every =
+      log.health_every ? std::max<int64_t>(1, steps(*log.health_every)) : std::clamp<int64_t>(plan.total / 40, 1, 500);
   plan.pictures_every = steps(log.pictures);
   return plan;
 }

@@ -13,9 +13,9 @@ namespace lacuna {
 struct TrainConfig {
   Duration duration{300, Duration::Unit::kEpochs};
   std::optional<int64_t> batch_size;  // samples of one optimizer step; settled by settle_batch_size
-  int64_t accumulate = 1;     // parts a batch is computed in
-  std::optional<double> lr;   // peak, absolute
-  double base_lr = 1.5e-4;    // peak for 256 samples, scaled by batch_size / 256
+  int64_t accumulate = 1;             // parts a batch is computed in
+  std::optional<double> lr;           // peak, absolute
+  double base_lr = 1.5e-4;            // peak for 256 samples, scaled by batch_size / 256
   std::optional<double> min_lr;
   Duration warmup{5, Duration::Unit::kPercent};
   AdamWConfig adamw;
@@ -54,6 +54,7 @@ struct Plan {
   int64_t log_every = 0, health_every = 0, pictures_every = 0;
 };
 
-Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, const LogConfig& log, int64_t steps_per_epoch);
+Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, const LogConfig& log,
+               int64_t steps_per_epoch);
 
 }  // namespace lacuna

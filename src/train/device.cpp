@@ -19,7 +19,8 @@ int64_t gpu_count() { return at::hasCUDA() ? at::detail::getCUDAHooks().deviceCo
 at::Device choose_device(const std::string& name) {
   const bool gpu = gpu_count() > 0;
   if (name == "cpu" || (name == "auto" && !gpu)) return at::kCPU;
-  check(gpu, "device: '", name, "' was asked for, but this machine or this build of LibTorch offers no GPU; use device=cpu");
+  check(gpu, "device: '", name,
+        "' was asked for, but this machine or this build of LibTorch offers no GPU; use device=cpu");
   return name == "auto" || name == "cuda" ? at::Device(at::kCUDA, 0) : at::Device(name);
 }
 

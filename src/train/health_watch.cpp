@@ -34,9 +34,11 @@ std::vector<std::string> HealthWatch::look(int64_t step, std::span<const Metric>
     if (figure == "rank") {
       double& largest = largest_rank_[metric.name];
       largest = std::max(largest, metric.value);
-      if (step >= warmup_steps_ && (metric.value < kCollapsedRank || metric.value < kCollapsedShare * largest) && first_time(metric.name)) {
-        out.push_back(text("health: the effective rank of the features fell to ", rounded(metric.value), " (largest so far ",
-                           rounded(largest), "): they are collapsing onto few directions; lower the learning rate or check the targets"));
+      if (step >= warmup_steps_ && (metric.value < kCollapsedRank || metric.value < kCollapsedShare * largest) &&
+          first_time(metric.name)) {
+        out.push_back(text("health: the effective rank of the features fell to ", rounded(metric.value),
+                           " (largest so far ", rounded(largest),
+                           "): they are collapsing onto few directions; lower the learning rate or check the targets"));
       }
     }
     if (figure != "cosine" || step < 2 * warmup_steps_) continue;
@@ -44,7 +46,8 @@ std::vector<std::string> HealthWatch::look(int64_t step, std::span<const Metric>
     if (trivial && metric.value < *trivial + kMargin && first_time(metric.name)) {
       out.push_back(text("health: after warm-up the student's cosine with its targets is ", rounded(metric.value),
                          ", no better than predicting their mean (", rounded(*trivial),
-                         "); it has learnt nothing about single tokens yet: try a higher learning rate, and check that the teacher suits the images"));
+                         "); it has learnt nothing about single tokens yet: try a higher learning rate, and check that "
+                         "the teacher suits the images"));
     }
   }
   return out;

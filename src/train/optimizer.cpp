@@ -18,7 +18,11 @@ void ensure_state(at::Tensor& exp_avg, at::Tensor& exp_avg_sq, at::Tensor& step,
 }  // namespace
 
 void AdamWConfig::fields(Fields& f) {
-  f.add("weight_decay", weight_decay, {.help = "decoupled weight decay; biases, norms and layer scale are left out", .min = 0, .max = 10, .aliases = {"weight_decay"}});
+  f.add("weight_decay", weight_decay,
+        {.help = "decoupled weight decay; biases, norms and layer scale are left out",
+         .min = 0,
+         .max = 10,
+         .aliases = {"weight_decay"}});
   f.add("beta1", beta1, {.help = "decay of the gradient's mean", .min = 0, .max = 1, .below_max = true});
   f.add("beta2", beta2, {.help = "decay of the gradient's square", .min = 0, .max = 1, .below_max = true});
   f.add("eps", eps, {.help = "added to the denominator", .min = 0, .above_min = true});
@@ -103,15 +107,18 @@ void AdamW::load_state(const NamedTensors& state) {
     const at::Tensor* exp_avg_sq = find(state, slot.name + ".exp_avg_sq");
     const at::Tensor* step = find(state, slot.name + ".step");
     if (!exp_avg && !exp_avg_sq && !step) continue;
-    check(exp_avg && exp_avg_sq && step && exp_avg->sizes() == slot.parameter.sizes() && exp_avg_sq->sizes() == slot.parameter.sizes() && step->dim() == 0,
-          "checkpoint: the optimizer state of '", slot.name, "' is incomplete or has another shape than ", shape_text(slot.parameter));
+    check(exp_avg && exp_avg_sq && step && exp_avg->sizes() == slot.parameter.sizes() &&
+              exp_avg_sq->sizes() == slot.parameter.sizes() && step->dim() == 0,
+          "checkpoint: the optimizer state of '", slot.name, "' is incomplete or has another shape than ",
+          shape_text(slot.parameter));
     ensure_state(slot.exp_avg, slot.exp_avg_sq, slot.step, slot.parameter);
     slot.exp_avg.copy_(*exp_avg);
     slot.exp_avg_sq.copy_(*exp_avg_sq);
     slot.step.copy_(*step);
     used += 3;
   }
-  check(used == state.size(), "checkpoint: ", state.size() - used, " optimizer tensors belong to no parameter of this model");
+  check(used == state.size(), "checkpoint: ", state.size() - used,
+        " optimizer tensors belong to no parameter of this model");
 }
 
 }  // namespace lacuna

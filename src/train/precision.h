@@ -1,6 +1,6 @@
 #pragma once
-// bf16 where the device has it, as a scope around a forward pass: matrix products run in bf16, weights, norms' statistics,
-// losses and the optimizer stay in float32.
+// bf16 where the device has it, as a scope around a forward pass: matrix products run in bf16, weights, norms'
+// statistics, losses and the optimizer stay in float32.
 
 #include <ATen/autocast_mode.h>
 
@@ -10,13 +10,15 @@
 namespace lacuna {
 
 enum class Precision { kAuto, kF32, kBf16 };
-inline constexpr Named<Precision> kPrecisions[] = {{Precision::kAuto, "auto", "bf16 where the device multiplies it natively, else f32"},
-                                                   {Precision::kF32, "f32"},
-                                                   {Precision::kBf16, "bf16"}};
+inline constexpr Named<Precision> kPrecisions[] = {
+    {Precision::kAuto, "auto", "bf16 where the device multiplies it natively, else f32"},
+    {Precision::kF32, "f32"},
+    {Precision::kBf16, "bf16"}};
 
 class AutocastScope {
  public:
-  AutocastScope(at::DeviceType device, bool bf16) : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
+  AutocastScope(at::DeviceType device, bool bf16)
+      : device_(device), before_(at::autocast::is_autocast_enabled(device)) {
     at::autocast::set_autocast_enabled(device_, bf16);
     if (bf16) at::autocast::set_autocast_dtype(device_, at::kBFloat16);
     at::autocast::increment_nesting();

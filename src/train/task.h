@@ -21,21 +21,21 @@ struct StepContext {
 using NamedScalars = std::vector<std::pair<std::string, at::Tensor>>;  // 0-d tensors, detached, on the device
 
 struct Losses {
-  at::Tensor total;    // 0-d, with graph
-  NamedScalars terms;  // what the total is made of
-  NamedScalars health; // only when asked for by `diagnose`
+  at::Tensor total;     // 0-d, with graph
+  NamedScalars terms;   // what the total is made of
+  NamedScalars health;  // only when asked for by `diagnose`
 };
 
 class Task {
  public:
   virtual ~Task() = default;
 
-  virtual torch::nn::Module& module() = 0;               // all that is trained, and nothing else
-  virtual std::vector<ViewSpec> views() const = 0;       // what the loader is to draw of each sample
+  virtual torch::nn::Module& module() = 0;          // all that is trained, and nothing else
+  virtual std::vector<ViewSpec> views() const = 0;  // what the loader is to draw of each sample
   virtual bool wants_captions() const { return false; }
   virtual Losses losses(const Batch& batch, const StepContext& context) = 0;
-  virtual void after_step(const StepContext&) {}         // called once the weights have moved
-  virtual NamedTensors extra_state() { return {}; }      // what module() does not hold but a resume needs
+  virtual void after_step(const StepContext&) {}     // called once the weights have moved
+  virtual NamedTensors extra_state() { return {}; }  // what module() does not hold but a resume needs
 };
 
 struct Metric {

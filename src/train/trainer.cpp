@@ -17,6 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr const char* kClosing = "closing";  // key of the records that are written at the end of a run
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::string number(const char* format, double value) {
@@ -34,24 +36,31 @@ Batch part_of(const Batch& batch, int64_t part, int64_t parts) {
   const auto cut = [&](const auto& list) {
     return list.empty() ? list : std::decay_t<decltype(list)>(list.begin() + begin, list.begin() + end);
   };
-  Batch out{.views = {}, .ids = cut(batch.ids), .labels = cut(batch.labels), .captions = cut(batch.captions), .epoch = batch.epoch};
+  Batch out{.views = {},
+            .ids = cut(batch.ids),
+            .labels = cut(batch.labels),
+            .captions = cut(batch.captions),
+            .epoch = batch.epoch};
   for (const at::Tensor& view : batch.views) out.views.push_back(view.slice(0, begin, end));
   return out;
 }
 
 void copy_named(const NamedTensors& from, const NamedTensors& to, const std::filesystem::path& where) {
   const at::NoGradGuard no_grad;
-  check(from.size() == to.size(), where.string(), ": holds ", from.size(), " tensors of the model, but this configuration has ", to.size());
+  check(from.size() == to.size(), where.string(), ": holds ", from.size(),
+        " tensors of the model, but this configuration has ", to.size());
   for (const auto& [name, tensor] : to) {
     const at::Tensor* source = find(from, name);
-    check(source != nullptr && source->sizes() == tensor.sizes(), where.string(), ": tensor '", name, "' is missing or has another shape than ", shape_text(tensor));
+    check(source != nullptr && source->sizes() == tensor.sizes(), where.string(), ": tensor '", name,
+          "' is missing or has another shape than ", shape_text(tensor));
     at::Tensor(tensor).copy_(*source);
   }
 }
 
 }  // namespace
 
-Trainer::Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<ScheduledEvaluator> evaluators, std::ostream& out)
+Trainer::Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<ScheduledEvaluator> evaluators,
+                 std::ostream& out)
     : task_(task),
       loader_(loader),
       setup_(std::move(setup)),
@@ -69,9 +78,10 @@ void Trainer::restore(const Snapshot& snapshot) {
   copy_named(snapshot.tensors("model."), trained(task_), snapshot.folder());
   copy_named(snapshot.tensors("extra."), task_.extra_state(), snapshot.folder());
   optimizer_.load_state(snapshot.tensors("optimizer."));
-  step_ = saved_step_ = snapshot.step();
+  step_ = saved_step_ = skipped_checked_ = snapshot.step();
   saved_hash_ = snapshot.state().at("tensors").at("hash").get<std::string>();
   records_.truncate_after("step", step_);
+  records_.truncate_after(kClosing, 0);  // measured again by every process that reaches the end
   tensorboard_.resume(step_);
 }
 
@@ -137,8 +147,9 @@ void Trainer::check_finite() {
   if (skipped > skipped_seen_) {
     progress_.note(text("step ", step_, ": ", skipped - skipped_seen_, " of the last ", steps,
                         " steps had a gradient that is not finite and were left out"));
-    check(steps < 10 || skipped - skipped_seen_ < static_cast<double>(steps), "training diverged: no step since ", skipped_checked_,
-          " had a finite gradient; lower the learning rate (lr=", setup_.plan.schedule.peak / 2, ") and start again from an earlier checkpoint");
+    check(steps < 10 || skipped - skipped_seen_ < static_cast<double>(steps), "training diverged: no step since ",
+          skipped_checked_, " had a finite gradient; lower the learning rate (lr=", setup_.plan.schedule.peak / 2,
+          ") and start again from an earlier checkpoint");
   }
   skipped_seen_ = skipped;
   skipped_checked_ = step_;
@@ -168,13 +179,15 @@ void Trainer::report() {
   const double elapsed = seconds_since(started_);
   const auto done = static_cast<double>(step_ - started_step_);
   const double rate = done / std::max(elapsed, 1e-9);
-  std::string line = text("step ", step_, "/", setup_.plan.total, "  epoch ",
-                          number("%.2f", static_cast<double>(step_) / static_cast<double>(setup_.plan.steps_per_epoch)));
+  std::string line =
+      text("step ", step_, "/", setup_.plan.total, "  epoch ",
+           number("%.2f", static_cast<double>(step_) / static_cast<double>(setup_.plan.steps_per_epoch)));
   for (const Metric& metric : screen_meter_.take()) line += text("  ", metric.name, " ", number("%.4f", metric.value));
   line += text("  lr ", number("%.2e", setup_.plan.schedule.at(std::max<int64_t>(0, step_ - 1))), "  ",
                number("%.1f", rate * static_cast<double>(loader_.batch_size())), " img/s  data ",
                number("%.0f", 100.0 * loader_.waited_seconds() / std::max(elapsed, 1e-9)), " %  ETA ",
-               human_duration(static_cast<double>(setup_.plan.total - step_) / std::max(rate, 1e-9)), "  mem ", human_bytes(peak_memory()));
+               human_duration(static_cast<double>(setup_.plan.total - step_) / std::max(rate, 1e-9)), "  mem ",
+               human_bytes(peak_memory()));
   progress_.show(line, static_cast<double>(step_) / static_cast<double>(setup_.plan.total));
 }
 
@@ -183,7 +196,8 @@ void Trainer::save() {
   for (auto& [name, tensor] : trained(task_)) tensors.emplace_back("model." + name, tensor);
   for (auto& [name, tensor] : task_.extra_state()) tensors.emplace_back("extra." + name, tensor);
   for (auto& [name, tensor] : optimizer_.state()) tensors.emplace_back("optimizer." + name, tensor);
-  saved_hash_ = checkpoints_.save(step_, tensors, setup_.describe_run ? setup_.describe_run() : nlohmann::json::object());
+  saved_hash_ =
+      checkpoints_.save(step_, tensors, setup_.describe_run ? setup_.describe_run() : nlohmann::json::object());
   saved_step_ = step_;
   tensorboard_.flush();
 }
@@ -192,6 +206,7 @@ void Trainer::evaluate(bool at_end) {
   for (const ScheduledEvaluator& scheduled : evaluators_) {
     if (at_end ? !scheduled.at_end : !due(scheduled.every)) continue;
     nlohmann::json line = {{"step", step_}, {"evaluator", scheduled.evaluator->name()}};
+    if (at_end) line[kClosing] = 1;
     std::string shown;
     for (const Metric& metric : scheduled.evaluator->run(step_)) {
       line[metric.name] = metric.value;

@@ -21,7 +21,7 @@ namespace lacuna {
 
 struct ScheduledEvaluator {
   std::unique_ptr<Evaluator> evaluator;
-  int64_t every = 0;    // steps; 0 runs it only at the end
+  int64_t every = 0;  // steps; 0 runs it only at the end
   bool at_end = true;
 };
 
@@ -41,7 +41,8 @@ enum class RunEnd { kDone, kInterrupted };
 
 class Trainer {
  public:
-  Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<ScheduledEvaluator> evaluators, std::ostream& out);
+  Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<ScheduledEvaluator> evaluators,
+          std::ostream& out);
   ~Trainer();
 
   void restore(const Snapshot& snapshot);
@@ -88,7 +89,7 @@ class Trainer {
   int64_t started_step_ = 0;
   Times times_;
   // training state
-  int64_t step_ = 0;        // optimizer steps taken
+  int64_t step_ = 0;  // optimizer steps taken
   int64_t saved_step_ = -1, reported_step_ = -1;
   double skipped_seen_ = 0;
   int64_t skipped_checked_ = 0;
