@@ -47,7 +47,7 @@ class RandomClip : public Teacher {
   Tokens observe(const at::Tensor& images, const MaskPlan& plan) override {
     const at::NoGradGuard no_grad;
     const auto start = Clock::now();
-    Tokens out = split_tokens(tower_->projection(tower_->vit->encode(images)), plan);
+    Tokens out = split_tokens(tower_->projection(tower_->vit->encode(images.to(tower_->projection->weight.scalar_type()))), plan);
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     return out;
   }
@@ -88,6 +88,7 @@ Batch random_batch(int64_t size) {
 
 void step(benchmark::State& state, const std::string& size, bool bf16, int64_t batch_size) {
   Parts parts = build(size);
+  parts.method->to(at::kCPU, bf16 ? at::kBFloat16 : at::kFloat);
   AdamW optimizer(named_tensors(parts.method->module()), {});
   const Batch batch = random_batch(batch_size);
   std::map<std::string, double> seconds;

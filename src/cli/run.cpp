@@ -154,7 +154,7 @@ Run assemble(RunConfig config, bool write) {
   open_evaluation(run);
   if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
   run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
-  run.method->to(run.device, run.device.is_cuda() && run.bf16 ? at::kBFloat16 : at::kFloat);
+  run.method->to(run.device, run.bf16 ? at::kBFloat16 : at::kFloat);
   const LoaderConfig loader{
       .batch_size = c.recipe.train.batch(),
       .threads = c.data.workers.value_or(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 4)),

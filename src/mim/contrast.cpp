@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "mim/health.h"
+#include "nn/vit_fields.h"
 
 namespace lacuna {
 namespace {
@@ -28,6 +29,7 @@ void ContrastConfig::fields(Fields& f) {
   f.add("width", text.width, {.help = "width of the text tower", .unit = "channels", .min = 4});
   f.add("depth", text.depth, {.help = "blocks of the text tower", .unit = "blocks", .min = 1});
   f.add("heads", text.heads, {.help = "attention heads of the text tower", .min = 1});
+  f.add("activation", text.activation, kActivations, {.help = "non-linearity of the text tower's MLPs"});
   f.add("context", text.context,
         {.help = "length captions are cut or padded to", .unit = "tokens", .min = 4, .max = 4096});
   f.add("embed", embed, {.help = "width both towers are projected to", .unit = "channels", .min = 1});

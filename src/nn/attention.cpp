@@ -1,5 +1,7 @@
 #include "nn/attention.h"
 
+#include <cmath>
+
 #include "base/error.h"
 
 namespace lacuna {
@@ -11,6 +13,17 @@ at::Tensor split_heads(const at::Tensor& x, int64_t heads) {  // [B,T,D] -> [B,H
 
 at::Tensor merge_heads(const at::Tensor& x) { return x.transpose(1, 2).flatten(2); }  // [B,H,T,d] -> [B,T,H*d]
 
+// LibTorch's fused attention for CPUs is the fastest form, but its backward pass in bf16 takes three to five times as
+// long as that of plain products and softmax (docs/benchmarks.md).
+bool fused_is_slow(const at::Tensor& q) {
+  return q.device().is_cpu() && q.scalar_type() == at::kBFloat16 && at::GradMode::is_enabled() && q.requires_grad();
+}
+
+at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {  // [B,H,T,d] each
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
+  return at::matmul(at::softmax(at::matmul(q * scale, k.transpose(2, 3)), -1), v);
+}
+
 void check_heads(int64_t width, int64_t heads) {
   check(heads > 0 && width % heads == 0, "attention: width ", width, " is not divisible into ", heads, " heads");
 }
@@ -18,8 +31,9 @@ void check_heads(int64_t width, int64_t heads) {
 }  // namespace
 
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal) {
-  return merge_heads(at::scaled_dot_product_attention(split_heads(q, heads), split_heads(k, heads),
-                                                      split_heads(v, heads), {}, 0.0, causal));
+  const at::Tensor q_BHTd = split_heads(q, heads), k_BHTd = split_heads(k, heads), v_BHTd = split_heads(v, heads);
+  if (!causal && fused_is_slow(q)) return merge_heads(plain_attention(q_BHTd, k_BHTd, v_BHTd));
+  return merge_heads(at::scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, {}, 0.0, causal));
 }
 
 SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal)

@@ -80,14 +80,12 @@ void Trainer::restore(const Snapshot& snapshot) {
   optimizer_.load_state(snapshot.tensors("optimizer."));
   step_ = saved_step_ = skipped_checked_ = snapshot.step();
   saved_hash_ = snapshot.state().at("tensors").at("hash").get<std::string>();
-  records_.truncate_after("step", step_);
-  records_.truncate_after(kClosing, 0);  // measured again by every process that reaches the end
-  tensorboard_.resume(step_);
 }
 
 RunEnd Trainer::run() {
   started_ = Clock::now();
   started_step_ = step_;
+  forget_records_beyond_step();
   loader_.start(step_);
   while (step_ < setup_.plan.total && stop_signal() == 0) {
     train_step();
@@ -103,6 +101,13 @@ RunEnd Trainer::run() {
   last_evaluation_.clear();
   evaluate(/*at_end=*/true);
   return RunEnd::kDone;
+}
+
+// Of a process that went further, or to the end, before it was stopped; they come again.
+void Trainer::forget_records_beyond_step() {
+  records_.truncate_after("step", step_);
+  records_.truncate_after(kClosing, 0);
+  tensorboard_.resume(step_);
 }
 
 void Trainer::train_step() {

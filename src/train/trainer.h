@@ -63,6 +63,7 @@ class Trainer {
   const Times& times() const { return times_; }
 
  private:
+  void forget_records_beyond_step();
   void report();
   void record();
   void save();

@@ -13,25 +13,21 @@
 #include <thread>
 
 #include "base/error.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
 
 class RecordLogTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / text("lacuna_log_", ::getpid());
-    std::filesystem::create_directories(folder_);
-    path_ = folder_ / "metrics.jsonl";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::string content() const {
     std::ostringstream out;
     out << std::ifstream(path_).rdbuf();
     return out.str();
   }
 
-  std::filesystem::path folder_, path_;
+  testing::TemporaryFolder folder_;
+  const std::filesystem::path path_ = folder_ / "metrics.jsonl";
 };
 
 TEST_F(RecordLogTest, ARecordIsOneLineAndThereAtOnce) {

@@ -76,31 +76,28 @@ TEST(SavedConfiguration, TakesAnotherTeacher) {
   EXPECT_SAYS(ended.err, "/no/such/teacher");
 }
 
-class OfARun : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = std::make_unique<TemporaryFolder>();
-    ASSERT_NE(hash_of_run(tiny_cae(), run()), "");
-  }
-  static void TearDownTestSuite() { folder_.reset(); }
-  static fs::path run() { return *folder_ / "run"; }
-  static inline std::unique_ptr<TemporaryFolder> folder_;
-};
+// Made once per test program.
+fs::path finished_run() {
+  static const TemporaryFolder folder;
+  static const bool made = lacuna_run(joined(tiny_cae(), {"out=" + (folder / "run").string()})).code == 0;
+  if (!made) throw std::runtime_error("the run that the tests look at could not be made");
+  return folder / "run";
+}
 
-TEST_F(OfARun, InspectTellsRunCheckpointExportAndTeacher) {
-  const std::string of_run = answer({"inspect", run().string()});
-  EXPECT_SAYS(of_run, "newest checkpoint: step 8 of 8, weights " + hash_at(run()));
-  for (const fs::path& path : {run() / "checkpoints/step-8", run() / "export", tiny_teacher()}) {
+TEST(OfARun, InspectTellsRunCheckpointExportAndTeacher) {
+  const std::string of_run = answer({"inspect", finished_run().string()});
+  EXPECT_SAYS(of_run, "newest checkpoint: step 8 of 8, weights " + hash_at(finished_run()));
+  for (const fs::path& path : {finished_run() / "checkpoints/step-8", finished_run() / "export", tiny_teacher()}) {
     const std::string said = answer({"inspect", path.string()});
     EXPECT_SAYS(said, "ViT of width 96, 4 blocks, 3 heads");
     EXPECT_SAYS(said, "every tensor is accounted for");
     EXPECT_SAYS(said, " tensors, ");
   }
-  EXPECT_SAYS(answer({"inspect", (run() / "export/model.safetensors").string()}), "cls_token");
+  EXPECT_SAYS(answer({"inspect", (finished_run() / "export/model.safetensors").string()}), "cls_token");
 }
 
-TEST_F(OfARun, InspectRefusesHostileFiles) {
-  const std::string good = content_of(run() / "export/model.safetensors");
+TEST(OfARun, InspectRefusesHostileFiles) {
+  const std::string good = content_of(finished_run() / "export/model.safetensors");
   const TemporaryFolder folder;
   const auto refused = [&](const std::string& bytes) {
     std::ofstream(folder / "hostile.safetensors", std::ios::binary) << bytes;
@@ -114,11 +111,11 @@ TEST_F(OfARun, InspectRefusesHostileFiles) {
   EXPECT_SAYS(answer({"inspect", folder.path().string()}, 2), "holds none of");
 }
 
-TEST_F(OfARun, EvalMeasuresExportRunCheckpointAndTeacherAlike) {
+TEST(OfARun, EvalMeasuresExportRunCheckpointAndTeacherAlike) {
   const Words data = {"data=shapes", "data.size=60",    "data.side=48",    "data.label=color",
                       "knn.k=5",     "linear.epochs=2", "linear.warmup=1", "threads=1"};
   std::set<std::string> first_lines;
-  for (const fs::path& model : {run(), run() / "export", run() / "checkpoints/step-8"}) {
+  for (const fs::path& model : {finished_run(), finished_run() / "export", finished_run() / "checkpoints/step-8"}) {
     const std::string said = answer(joined({"eval", "knn", model.string()}, data));
     EXPECT_TRUE(said.starts_with("* Acc@1 ")) << said;
     first_lines.insert(said.substr(0, said.find("  (")));
@@ -128,11 +125,11 @@ TEST_F(OfARun, EvalMeasuresExportRunCheckpointAndTeacherAlike) {
   const TemporaryFolder folder;
   const fs::path json = folder / "linear.json";
   const std::string linear =
-      answer(joined({"eval", "linear", (run() / "export").string(), "json=" + json.string()}, data));
+      answer(joined({"eval", "linear", (finished_run() / "export").string(), "json=" + json.string()}, data));
   EXPECT_SAYS(linear, "* Acc@1 ");
   EXPECT_TRUE(nlohmann::json::parse(content_of(json)).contains("top1"));
-  EXPECT_SAYS(answer({"eval", "knn", run().string()}, 2), "data=DIR");
-  EXPECT_SAYS(answer({"eval", "vote", run().string()}, 2), "expected 'knn' or 'linear'");
+  EXPECT_SAYS(answer({"eval", "knn", finished_run().string()}, 2), "data=DIR");
+  EXPECT_SAYS(answer({"eval", "vote", finished_run().string()}, 2), "expected 'knn' or 'linear'");
 }
 
 // Losses of a tiny run: the same every time, and falling.

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "data/open_source.h"
 #include "io/png_writer.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
@@ -20,14 +21,6 @@ namespace fs = std::filesystem;
 
 class SourceTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::temp_directory_path() / ("lacuna_source_" + std::to_string(::getpid()) + "_" + test->name());
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   fs::path write(const std::string& relative, const std::string& content = "x") const {
     const fs::path path = root_ / relative;
     fs::create_directories(path.parent_path());
@@ -78,7 +71,7 @@ class SourceTest : public ::testing::Test {
     }
   }
 
-  fs::path root_;
+  testing::TemporaryFolder root_;
   std::vector<std::string> captions_;
   mutable std::vector<std::string> notes_;
 };
@@ -237,7 +230,7 @@ TEST_F(SourceTest, AHugeNumberIsANameNotACount) {
 }
 
 TEST_F(SourceTest, MissingAndEmptyPlacesSayWhatWasFound) {
-  expect_error([&] { open("no/such"); }, {"holds no \"no\"", root_.c_str()});
+  expect_error([&] { open("no/such"); }, {"holds no \"no\"", root_.path().c_str()});
   write("packed/train.tar");
   write("packed/val.tar");
   write("packed/LICENSE");

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "data/open_source.h"
 #include "io/png_writer.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
@@ -83,14 +84,6 @@ void expect_same(const HostBatch& a, const HostBatch& b) {
 
 class LoaderTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto* test = ::testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::temp_directory_path() / ("lacuna_loader_" + std::to_string(::getpid()) + "_" + test->name());
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   std::vector<std::string> lines(const fs::path& path) const {
     std::ifstream file(path);
     std::vector<std::string> all;
@@ -98,7 +91,7 @@ class LoaderTest : public ::testing::Test {
     return all;
   }
 
-  fs::path root_;
+  testing::TemporaryFolder root_;
 };
 
 TEST_F(LoaderTest, BatchesHoldWhatTheyName) {

@@ -9,20 +9,16 @@
 #include <functional>
 
 #include "base/error.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
 
 class Files : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / text("lacuna_files_", ::getpid());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::ptrdiff_t entries() const { return std::distance(std::filesystem::directory_iterator(folder_), {}); }
 
-  std::filesystem::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 std::string sentence_of(const std::function<void()>& action) {

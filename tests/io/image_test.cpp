@@ -19,6 +19,7 @@
 #include "support/golden_image.h"
 #include "support/sha256.h"
 #include "support/shared.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
@@ -28,6 +29,7 @@ using testing::golden_image;
 using testing::same_pixels;
 using testing::sha256;
 using testing::shared_folder;
+using testing::TemporaryFolder;
 
 std::vector<std::uint8_t> bytes_of(const fs::path& path) {
   const std::string content = read_file(path, 1 << 28);
@@ -37,21 +39,6 @@ std::vector<std::uint8_t> bytes_of(const fs::path& path) {
 bool is_supported(const std::string& format) {
   return format == "JPEG" || format == "MPO" || format == "PNG" || format == "WEBP";
 }
-
-// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "lacuna-image-test-XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() { fs::remove_all(path_); }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 // The text of the refusal, checked for its form; nothing when the image was decoded.
 std::optional<std::string> refusal(const std::vector<std::uint8_t>& bytes, const std::string& name, Image* image) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "support/shared.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
@@ -21,11 +22,6 @@ constexpr DType kAllDTypes[] = {DType::kBool, DType::kU8,  DType::kI8,  DType::k
 
 class Safetensors : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / text("lacuna_safetensors_", ::getpid());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   std::filesystem::path write(const std::string& bytes, const std::string& name = "file.safetensors") const {
     const std::filesystem::path path = folder_ / name;
@@ -47,7 +43,7 @@ class Safetensors : public ::testing::Test {
     }
   }
 
-  std::filesystem::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 std::string framed(const std::string& header, const std::string& data = "") {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "support/temporary_folder.h"
 
 namespace lacuna {
 namespace {
@@ -109,9 +110,7 @@ std::vector<Event> read_events(const std::filesystem::path& path) {
 
 class TensorBoard : public ::testing::Test {
  protected:
-  void SetUp() override { folder_ = std::filesystem::temp_directory_path() / text("lacuna_tensorboard_", ::getpid()); }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::filesystem::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 TEST_F(TensorBoard, TheChecksumIsCrc32c) { EXPECT_EQ(crc32c("123456789"), 0xE3069283u); }  // the catalogued check value

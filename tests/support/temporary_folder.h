@@ -23,6 +23,7 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
+  operator const std::filesystem::path&() const { return path_; }  // NOLINT: a folder is its path
   std::filesystem::path operator/(const std::filesystem::path& name) const { return path_ / name; }
 
  private:
