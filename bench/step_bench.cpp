@@ -47,7 +47,8 @@ class RandomClip : public Teacher {
   Tokens observe(const at::Tensor& images, const MaskPlan& plan) override {
     const at::NoGradGuard no_grad;
     const auto start = Clock::now();
-    Tokens out = split_tokens(tower_->projection(tower_->vit->encode(images.to(tower_->projection->weight.scalar_type()))), plan);
+    Tokens out = split_tokens(
+        tower_->projection(tower_->vit->encode(images.to(tower_->projection->weight.scalar_type()))), plan);
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     return out;
   }

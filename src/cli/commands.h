@@ -18,4 +18,6 @@ int config_command(Arguments arguments);
 int doctor_command(Arguments arguments);
 int demo_command(Arguments arguments);
 
+std::string eval_keys();  // the keys of eval, as a table
+
 }  // namespace lacuna

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "base/error.h"
@@ -34,6 +35,7 @@ using Clock = std::chrono::steady_clock;
 struct DemoConfig {
   std::string out = "demo-out";
   uint64_t seed = 0;
+  std::optional<int> threads;
   int teacher_steps = 1100;
   int student_steps = 900;
   int64_t train_scenes = 4000;
@@ -42,6 +44,7 @@ struct DemoConfig {
   void fields(Fields& f) {
     f.add("out", out, {.help = "folder; must be new, or of an earlier demo"});
     f.add("seed", seed, {.help = "names every random number"});
+    f.add("threads", threads, {.help = "compute threads; auto is all cores", .min = 1, .max = 4096});
     f.add("teacher_steps", teacher_steps, {.help = "steps of the teacher", .min = 10});
     f.add("student_steps", student_steps, {.help = "steps of the student", .min = 10});
     f.add("train_scenes", train_scenes, {.help = "labelled scenes for kNN and probe", .min = 100});
@@ -57,10 +60,13 @@ void heading(int number, const std::string& what) {
 
 int pretrain(const std::vector<std::string>& arguments) {
   std::cout << "$ lacuna pretrain";
-  for (const std::string& argument : arguments) std::cout << " " << argument;
+  for (const std::string& argument : arguments)
+    std::cout << " " << (argument.find(' ') == std::string::npos ? argument : "\"" + argument + "\"");
   std::cout << "\n\n" << std::flush;
   return pretrain_command(arguments);
 }
+
+std::string threads_of(const DemoConfig& c) { return c.threads ? text("threads=", *c.threads) : "threads=auto"; }
 
 std::vector<std::string> teacher_arguments(const DemoConfig& c) {
   return {"method=clip",
@@ -79,7 +85,8 @@ std::vector<std::string> teacher_arguments(const DemoConfig& c) {
           "checkpoint.every=50 %",
           "eval.every=0",
           "eval.max_samples=1000",
-          "precision=f32"};
+          "precision=f32",
+          threads_of(c)};
 }
 
 std::vector<std::string> student_arguments(const DemoConfig& c, int steps, const std::string& out) {
@@ -97,7 +104,8 @@ std::vector<std::string> student_arguments(const DemoConfig& c, int steps, const
           text("out=", out),
           "eval.every=50 %",
           "eval.max_samples=1000",
-          "precision=f32"};
+          "precision=f32",
+          threads_of(c)};
 }
 
 struct Row {

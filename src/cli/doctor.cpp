@@ -9,8 +9,8 @@
 #include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
+#include "base/cores.h"
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/version.h"
@@ -75,8 +75,9 @@ void report_cpu() {
        amx                ? "bf16 is native here; precision=auto uses it"
        : bf16 > 1.2 * f32 ? "bf16 products are faster; try precision=bf16"
                           : "precision=auto stays with f32, which is right here");
-  const unsigned cores = std::thread::hardware_concurrency();
-  line("threads", std::to_string(cores) + " cores, " + std::to_string(at::get_num_threads()) + " compute threads",
+  const int cores = usable_cores();
+  line("threads",
+       std::to_string(cores) + " cores to use, " + std::to_string(at::get_num_threads()) + " compute threads",
        cores >= 2 ? "fine" : "one core: leave the loader one thread and expect it to compete with training");
 }
 

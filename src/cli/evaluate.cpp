@@ -77,6 +77,8 @@ FeaturePair features_of(const Backbone& backbone, const LabelledData& data, cons
   return out;
 }
 
+std::string eval_keys() { return describe(EvalCommandConfig{}); }
+
 int eval_command(Arguments arguments) {
   check(arguments.size() >= 2 && (arguments[0] == "knn" || arguments[0] == "linear"),
         "eval: expected 'knn' or 'linear', then a model: lacuna eval knn MODEL data=DIR");

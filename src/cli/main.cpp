@@ -1,8 +1,10 @@
 #include <c10/util/Exception.h>
 #include <malloc.h>
+#include <unistd.h>
 
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -46,6 +48,18 @@ void print_help() {
       << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and resumable\n";
 }
 
+bool asks_for_help(const std::vector<std::string>& arguments) {
+  return arguments.size() > 1 && (arguments[1] == "--help" || arguments[1] == "-h" || arguments[1] == "help");
+}
+
+int print_command_help(const Command& command) {
+  std::cout << "usage: lacuna " << command.name << " " << command.help << "\n";
+  if (command.name == "pretrain" || command.name == "resume" || command.name == "plan")
+    std::cout << "\nkeys: lacuna config [KEY] lists them, with type, unit, default and meaning\n";
+  if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
+  return 0;
+}
+
 int dispatch(const std::vector<std::string>& arguments) {
   if (arguments.empty() || arguments[0] == "help" || arguments[0] == "--help" || arguments[0] == "-h") {
     print_help();
@@ -57,6 +71,7 @@ int dispatch(const std::vector<std::string>& arguments) {
   }
   std::vector<std::string> names;
   for (const Command& command : commands()) {
+    if (command.name == arguments[0] && asks_for_help(arguments)) return print_command_help(command);
     if (command.name == arguments[0]) return command.run(Arguments(arguments).subspan(1));
     names.push_back(command.name);
   }
@@ -65,9 +80,19 @@ int dispatch(const std::vector<std::string>& arguments) {
        " (lacuna help lists them)");
 }
 
+// OpenMP's threads spin while they wait for one another. When the cores are shared with anything else the default costs
+// a run most of its speed; a short spin keeps nearly all of it on an idle machine (docs/benchmarks.md). libgomp reads
+// this once, before main, so the program starts itself again.
+void settle_spinning(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "2000", 1);
+  execv("/proc/self/exe", argv);  // returns only where it cannot; then the default has to do
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  settle_spinning(argv);
   // Activations of one step are larger than what glibc keeps by default: it would return them to the kernel at every
   // free and fault their pages in again at every allocation.
   mallopt(M_MMAP_MAX, 0);

@@ -53,7 +53,7 @@ int methods_command(Arguments arguments) {
 
 int config_command(Arguments arguments) {
   std::string key;
-  if (!arguments.empty() && arguments[0].find('=') == std::string::npos) {
+  if (!arguments.empty() && arguments[0].find('=') == std::string::npos && !arguments[0].ends_with(".toml")) {
     key = arguments[0];
     arguments = arguments.subspan(1);
   }

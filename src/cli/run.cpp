@@ -4,8 +4,8 @@
 #include <ATen/Parallel.h>
 
 #include <nlohmann/json.hpp>
-#include <thread>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "cli/version.h"
 #include "data/augment.h"
@@ -21,6 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kPictures = 6;
+constexpr int64_t kSmallBatch = 64;  // below it the linear rule gives rates that hardly move a network
 constexpr int64_t kTokenizerCaptions = 5000;
 
 fs::path own_tokenizer(const RunConfig& config) { return fs::path(config.out) / "tokenizer"; }
@@ -71,8 +72,7 @@ void open_evaluation(Run& run) {
 }
 
 int settle_threads(const RunConfig& config) {
-  const int cores = std::max(1u, std::thread::hardware_concurrency());
-  const int threads = config.threads.value_or(cores);
+  const int threads = config.threads.value_or(usable_cores());
   at::set_num_threads(threads);
   at::globalContext().setFlushDenormal(true);
   return threads;
@@ -135,6 +135,11 @@ std::vector<ScheduledEvaluator> make_evaluators(Run& run) {
         {.evaluator = std::make_unique<KnnEvaluator>([&run] { return backbone_of(run); }, *run.eval_train,
                                                      *run.eval_val, feature_config(run), knn_config(run.config)),
          .every = every});
+    if (run.config.eval.linear) {
+      out.push_back(
+          {.evaluator = std::make_unique<LinearProbeEvaluator>([&run] { return backbone_of(run); }, *run.eval_train,
+                                                               *run.eval_val, feature_config(run), ProbeConfig{})});
+    }
   }
   return out;
 }
@@ -155,13 +160,12 @@ Run assemble(RunConfig config, bool write) {
   if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
   run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
   run.method->to(run.device, run.bf16 ? at::kBFloat16 : at::kFloat);
-  const LoaderConfig loader{
-      .batch_size = c.recipe.train.batch(),
-      .threads = c.data.workers.value_or(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / 4)),
-      .prefetch = c.data.prefetch,
-      .seed = c.seed,
-      .max_bad_share = c.data.max_bad_share,
-      .captions = run.method->wants_captions()};
+  const LoaderConfig loader{.batch_size = c.recipe.train.batch(),
+                            .threads = c.data.workers.value_or(std::max(1, usable_cores() / 4)),
+                            .prefetch = c.data.prefetch,
+                            .seed = c.seed,
+                            .max_bad_share = c.data.max_bad_share,
+                            .captions = run.method->wants_captions()};
   run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
                                         write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());
@@ -203,6 +207,8 @@ void print_plan(const Run& run, std::ostream& out) {
   if (c.recipe.train.accumulate > 1) out << ", in " << c.recipe.train.accumulate << " parts";
   out << "; learning rate " << number(c.recipe.train.peak_lr());
   if (!c.recipe.train.lr) out << " (" << number(c.recipe.train.base_lr) << " x batch / 256)";
+  if (!c.recipe.train.lr && c.recipe.train.batch() < kSmallBatch)
+    out << ", low for so small a batch: set lr= to choose it";
   out << " down to " << number(c.recipe.train.floor_lr()) << ", weight decay "
       << number(c.recipe.train.adamw.weight_decay) << "\n";
   out << "length    " << run.plan.total
@@ -254,10 +260,13 @@ int train_to_end(Run& run, Trainer& trainer, std::ostream& out) {
     out << bad.samples << " images could not be read; they are listed in " << bad.list.string() << "\n";
   if (!note.empty()) out << note << "\n";
   for (const Metric& metric : trainer.last_evaluation()) out << metric.name << " " << number(metric.value) << "\n";
-  out << "backbone  " << exported.string() << "\npictures  " << (run.out() / "pictures").string()
-      << " (columns: input, what the student sees, agreement with the teacher per patch, similarity of its class token "
-         "with patches)\n"
-      << "metrics   " << (run.out() / "metrics.jsonl").string() << ", or: tensorboard --logdir " << run.config.out
+  out << "backbone  " << exported.string() << "\n";
+  if (fs::exists(run.out() / "pictures"))
+    out << "pictures  " << (run.out() / "pictures").string()
+        << " (columns: input, what the student sees, agreement with the teacher per patch, similarity of its class "
+           "token "
+           "with patches)\n";
+  out << "metrics   " << (run.out() / "metrics.jsonl").string() << ", or: tensorboard --logdir " << run.config.out
       << "\nnext      lacuna eval linear " << run.config.out << " data=LABELLED_DIR\n"
       << std::flush;
   return static_cast<int>(ExitCode::kDone);

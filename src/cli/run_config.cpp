@@ -53,7 +53,10 @@ RunConfig configure(const Settings& settings, Origins* origins) {
 }  // namespace
 
 void DataConfig::fields(Fields& f) {
-  f.add("path", path, {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator"});
+  f.add("path", path,
+        {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator; at a resume the images must "
+                 "be the same ones",
+         .on_resume = kMayChange});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});

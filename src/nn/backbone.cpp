@@ -16,6 +16,7 @@ using Json = nlohmann::json;
 
 constexpr const char* kOurConfig = "lacuna.json";
 constexpr const char* kWeights = "model.safetensors";
+constexpr std::size_t kMaxPointerBytes = 256;
 
 // timm's names of a ViT. A network without key bias gets zeros there; softmax cancels them.
 KeyMap timm_key_map(const VitConfig& c) {
@@ -133,7 +134,7 @@ Backbone open_clip(const fs::path& folder) {
 
 fs::path newest_checkpoint(const fs::path& run) {
   const fs::path last = run / "checkpoints" / "last";
-  return fs::exists(last) ? run / "checkpoints" / read_file(last, 256) : fs::path();
+  return fs::exists(last) ? run / "checkpoints" / read_file(last, kMaxPointerBytes) : fs::path();
 }
 
 }  // namespace
@@ -158,7 +159,9 @@ std::string write_backbone(const fs::path& folder, const Vit& vit, const Backbon
   return reason;
 }
 
-Backbone open_backbone(const fs::path& path) {
+Backbone open_backbone(const fs::path& named) {
+  const bool is_last = fs::is_regular_file(named) && named.filename() == "last";  // the pointer beside the checkpoints
+  const fs::path path = is_last ? named.parent_path() / read_file(named, kMaxPointerBytes) : named;
   check(fs::is_directory(path), path.string(),
         ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
   Backbone out;

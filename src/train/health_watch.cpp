@@ -10,6 +10,7 @@ namespace {
 constexpr double kMargin = 0.005;        // of cosine; less is no better than a constant
 constexpr double kCollapsedShare = 0.2;  // of the largest rank seen
 constexpr double kCollapsedRank = 2.0;
+constexpr int64_t kPatience = 100;  // steps before anything is said: no run has learnt much by then
 
 std::optional<double> value_of(std::span<const Metric> metrics, const std::string& name) {
   for (const Metric& metric : metrics) {
@@ -34,14 +35,14 @@ std::vector<std::string> HealthWatch::look(int64_t step, std::span<const Metric>
     if (figure == "rank") {
       double& largest = largest_rank_[metric.name];
       largest = std::max(largest, metric.value);
-      if (step >= warmup_steps_ && (metric.value < kCollapsedRank || metric.value < kCollapsedShare * largest) &&
-          first_time(metric.name)) {
+      if (step >= std::max(kPatience, warmup_steps_) &&
+          (metric.value < kCollapsedRank || metric.value < kCollapsedShare * largest) && first_time(metric.name)) {
         out.push_back(text("health: the effective rank of the features fell to ", rounded(metric.value),
                            " (largest so far ", rounded(largest),
                            "): they are collapsing onto few directions; lower the learning rate or check the targets"));
       }
     }
-    if (figure != "cosine" || step < 2 * warmup_steps_) continue;
+    if (figure != "cosine" || step < std::max(kPatience, 2 * warmup_steps_)) continue;
     const auto trivial = value_of(health, objective + "/cosine_trivial");
     if (trivial && metric.value < *trivial + kMargin && first_time(metric.name)) {
       out.push_back(text("health: after warm-up the student's cosine with its targets is ", rounded(metric.value),

@@ -12,13 +12,13 @@ Figures cosines(double reached, double trivial) {
 }
 
 TEST(HealthWatch, SaysOnceThatNothingIsLearntAfterTwiceTheWarmUp) {
-  HealthWatch watch(10);
-  EXPECT_TRUE(watch.look(19, cosines(0.30, 0.40)).empty());
-  const auto words = watch.look(20, cosines(0.30, 0.40));
+  HealthWatch watch(80);
+  EXPECT_TRUE(watch.look(159, cosines(0.30, 0.40)).empty());
+  const auto words = watch.look(160, cosines(0.30, 0.40));
   ASSERT_EQ(words.size(), 1u);
   for (const std::string part : {"0.300", "0.400", "no better than predicting their mean"})
     EXPECT_NE(words[0].find(part), std::string::npos) << words[0];
-  EXPECT_TRUE(watch.look(21, cosines(0.30, 0.40)).empty());
+  EXPECT_TRUE(watch.look(161, cosines(0.30, 0.40)).empty());
 }
 
 TEST(HealthWatch, IsSilentWhileTheStudentBeatsTheMean) {
@@ -28,20 +28,26 @@ TEST(HealthWatch, IsSilentWhileTheStudentBeatsTheMean) {
 }
 
 TEST(HealthWatch, SaysThatTheRankFellToAFifthOfItsLargest) {
-  HealthWatch watch(5);
-  EXPECT_TRUE(watch.look(1, Figures{{"target/rank", 1.2}}).empty()) << "a fresh network may have any rank";
-  EXPECT_TRUE(watch.look(5, Figures{{"target/rank", 50}}).empty());
-  EXPECT_TRUE(watch.look(6, Figures{{"target/rank", 10.5}}).empty());
-  const auto words = watch.look(7, Figures{{"target/rank", 9}});
+  HealthWatch watch(105);
+  EXPECT_TRUE(watch.look(101, Figures{{"target/rank", 1.2}}).empty()) << "a fresh network may have any rank";
+  EXPECT_TRUE(watch.look(105, Figures{{"target/rank", 50}}).empty());
+  EXPECT_TRUE(watch.look(106, Figures{{"target/rank", 10.5}}).empty());
+  const auto words = watch.look(107, Figures{{"target/rank", 9}});
   ASSERT_EQ(words.size(), 1u);
   EXPECT_NE(words[0].find("9.000 (largest so far 50.000)"), std::string::npos) << words[0];
-  EXPECT_TRUE(watch.look(8, Figures{{"target/rank", 1}}).empty());
+  EXPECT_TRUE(watch.look(108, Figures{{"target/rank", 1}}).empty());
+}
+
+TEST(HealthWatch, WaitsAHundredStepsHoweverShortTheWarmUp) {
+  HealthWatch watch(1);
+  EXPECT_TRUE(watch.look(99, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).empty());
+  EXPECT_EQ(watch.look(100, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).size(), 2u);
 }
 
 TEST(HealthWatch, KeepsObjectivesApart) {
   HealthWatch watch(0);
-  EXPECT_EQ(watch.look(1, Figures{{"a/rank", 1}, {"b/rank", 40}, {"a/rank_target", 1}}).size(), 1u);
-  EXPECT_EQ(watch.look(2, Figures{{"a/rank", 1}, {"b/rank", 1}}).size(), 1u);
+  EXPECT_EQ(watch.look(101, Figures{{"a/rank", 1}, {"b/rank", 40}, {"a/rank_target", 1}}).size(), 1u);
+  EXPECT_EQ(watch.look(102, Figures{{"a/rank", 1}, {"b/rank", 1}}).size(), 1u);
 }
 
 }  // namespace
