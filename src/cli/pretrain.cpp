@@ -76,6 +76,7 @@ int pretrain_command(Arguments arguments) {
   Run run = assemble(config, /*write=*/true);
   install_stop_signals();
   write_config(run);
+  const FolderLock lock(run.out());
   write_tokenizer(run);
   print_plan(run, std::cout);
   const auto trainer = make_trainer(run, std::cerr);
@@ -86,7 +87,9 @@ int resume_command(Arguments arguments) {
   check(!arguments.empty(), "resume: name the folder of the run: lacuna resume OUT");
   install_stop_signals();
   const fs::path out = arguments[0];
-  Run run = assemble(resumed_config(out, arguments.subspan(1)), /*write=*/true);
+  RunConfig config = resumed_config(out, arguments.subspan(1));
+  const FolderLock lock(out);
+  Run run = assemble(std::move(config), /*write=*/true);
   write_tokenizer(run);
   print_plan(run, std::cout);
   std::vector<std::string> notes;

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/cores.h"
@@ -101,6 +102,14 @@ int64_t parameters(const torch::nn::Module& module) {
   int64_t count = 0;
   for (const auto& parameter : module.parameters()) count += parameter.numel();
   return count;
+}
+
+// Where the time of the steps went; the teacher's part is in the forward pass.
+void print_times(const Trainer::Times& t, std::ostream& out) {
+  const double all = std::max(t.data + t.forward + t.backward + t.optimizer, 1e-9);
+  const auto percent = [&](double part) { return number(std::round(100 * part / all)) + " %"; };
+  out << "time      data " << percent(t.data) << ", forward " << percent(t.forward) << ", backward "
+      << percent(t.backward) << ", optimizer " << percent(t.optimizer) << "\n";
 }
 
 KnnConfig knn_config(const RunConfig& c) {
@@ -256,6 +265,7 @@ int train_to_end(Run& run, Trainer& trainer, std::ostream& out) {
   const std::string note = export_student(*run.method, exported);
   const BadReport bad = run.loader->bad();
   out << "\ndone: " << trainer.step() << " steps, weights " << trainer.weights_hash() << "\n";
+  print_times(trainer.times(), out);
   if (bad.samples > 0)
     out << bad.samples << " images could not be read; they are listed in " << bad.list.string() << "\n";
   if (!note.empty()) out << note << "\n";

@@ -1,6 +1,7 @@
 #include "io/files.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -169,6 +171,17 @@ std::string AtomicFile::commit() {
 void AtomicFile::fail_write(const char* action, int code) const {
   fail(path_.string(), ": cannot ", action, " the file (", bytes_needed_, " bytes are needed): ", reason(code));
 }
+
+FolderLock::FolderLock(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / ".lock";
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  check(descriptor_ >= 0, path.string(), ": cannot be opened: ", std::strerror(errno));
+  if (flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  ::close(descriptor_);
+  fail(folder.string(), ": another process is working in this folder; wait for it, or stop it first");
+}
+
+FolderLock::~FolderLock() { ::close(descriptor_); }
 
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes) {
   std::uint64_t size = 0;

@@ -70,6 +70,19 @@ class AtomicFile {
   ContentHash hash_;
 };
 
+// Holds a folder for this process: a second holder, in any process, is refused. Let go when destroyed or when the
+// process ends, however it ends.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::filesystem::path& folder);  // Error when another process holds it
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
+};
+
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes);
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
 

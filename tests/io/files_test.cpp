@@ -182,5 +182,14 @@ TEST(Printable, EscapesWhatATerminalWouldObey) {
   EXPECT_EQ(printable("abcdef", 3), "abc...");
 }
 
+TEST(FolderLock, RefusesASecondHolderUntilTheFirstIsGone) {
+  const testing::TemporaryFolder folder;
+  {
+    const FolderLock first(folder.path());
+    EXPECT_THROW(FolderLock second(folder.path()), Error);
+  }
+  const FolderLock again(folder.path());
+}
+
 }  // namespace
 }  // namespace lacuna
