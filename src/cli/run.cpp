@@ -79,11 +79,13 @@ int settle_threads(const RunConfig& config) {
   return threads;
 }
 
+// Spread over the source, whose neighbours are often of one class.
 std::vector<Image> picture_samples(const Run& run) {
   const Source& source = run.eval_val ? *run.eval_val : *run.source;
   const ViewSpec view = run.method->views().at(0);
+  const int64_t stride = std::max<int64_t>(1, source.size() / kPictures);
   std::vector<Image> images;
-  for (int64_t i = 0; i < source.size() && std::ssize(images) < kPictures; ++i) {
+  for (int64_t i = stride / 2; i < source.size() && std::ssize(images) < kPictures; i += stride) {
     try {
       images.push_back(center_view(source.image(i), view.side, view.kernel, 1.0));
     } catch (const Error&) {  // the loader names it; a picture of it is not needed

@@ -97,7 +97,9 @@ TEST(Progress, ATerminalLineIsRedrawnAndFitsAnyWidth) {
     progress.show("step 50\nof 100", 0.5);
     EXPECT_EQ(out.str().find('\n'), std::string::npos);
     EXPECT_LT(last_line(out.str()).size(), std::max(columns, 2));
-    if (columns == 80) EXPECT_EQ(last_line(out.str()), "#######--------  50.0 %  step 50 of 100");
+    if (columns == 80) {
+      EXPECT_EQ(last_line(out.str()), "#######--------  50.0 %  step 50 of 100");
+    }
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
@@ -43,6 +44,26 @@ TEST(ClipTeacher, SaysWhatTransformersGivesForEveryTokenOfEachLayer) {
       EXPECT_FALSE(found.cls.requires_grad());
     }
   }
+}
+
+TEST(ClipTeacher, InBf16PointsWhereItPointsInFloat32) {
+  LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/io.safetensors");
+  const auto folder = golden_path("models/clip_hf/quickgelu");
+  const at::Tensor pixels = to_tensor(SafetensorsFile(folder / "io.safetensors").at("input.pixel_values"));
+  const MaskPlan plan = plan_from_masks(filled_masks(pixels.size(0), 16, 6), at::kCPU);
+  const auto teacher = open_teacher({.path = folder});
+  const Tokens exact = teacher->observe(pixels, plan);
+  teacher->to(at::kCPU, at::kBFloat16);
+  const Tokens rounded = teacher->observe(pixels, plan);
+  EXPECT_EQ(rounded.visible.scalar_type(), at::kBFloat16);
+  const auto least_cosine = [](const at::Tensor& a, const at::Tensor& b) {
+    return at::cosine_similarity(a.to(at::kDouble), b.to(at::kDouble), -1).min().item<double>();
+  };
+  Ledger ledger;
+  for (const auto& [name, a, b] :
+       {std::tuple{"cls", exact.cls, rounded.cls}, std::tuple{"visible", exact.visible, rounded.visible},
+        std::tuple{"masked", exact.masked, rounded.masked}})
+    ledger.expect("1 - cosine, bfloat16", name, 1 - least_cosine(a, b), 1e-3);
 }
 
 TEST(ClipTeacher, TellsWhatItWantsToSee) {
