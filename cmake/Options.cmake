@@ -7,8 +7,10 @@ if(LACUNA_WARNINGS_AS_ERRORS)
   target_compile_options(lacuna_options INTERFACE -Werror)
 endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  # GCC 12 reports these in the bodies of std::string and std::optional once they are inlined.
-  target_compile_options(lacuna_options INTERFACE -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow
+  # GCC 12 reports these in the bodies of std::string and std::optional once they are inlined, and designated
+  # initialisers that leave a member to its default.
+  target_compile_options(lacuna_options INTERFACE -Wno-missing-field-initializers -Wno-restrict -Wno-array-bounds
+                                                  -Wno-stringop-overflow -Wno-stringop-overread
                                                   -Wno-maybe-uninitialized)
 endif()
 if(LACUNA_SANITIZE)

@@ -219,7 +219,9 @@ TEST(Shapes, ObjectsLieInsideThePictureAndApart) {
         const SceneObject& other = scene.objects[b];
         EXPECT_GE(std::hypot(object.x - other.x, object.y - other.y), (object.size + other.size) / 2);
       }
-      if (a > 0) EXPECT_LT(object.size, scene.main().size / 1.5);
+      if (a > 0) {
+        EXPECT_LT(object.size, scene.main().size / 1.5);
+      }
     }
   }
 }
@@ -239,7 +241,9 @@ TEST(Shapes, TheMaskCoversAPlausibleAreaOfTheMainObject) {
     EXPECT_GT(area, 0.28 * disc) << caption_of(scene, 0);
     EXPECT_LT(area, 0.95 * disc) << caption_of(scene, 0);
     for (std::size_t p = 0; p < mask.size(); ++p) {
-      if (main_mask[p] != 0) ASSERT_EQ(mask[p], value) << "the main object is on top";
+      if (main_mask[p] != 0) {
+        ASSERT_EQ(mask[p], value) << "the main object is on top";
+      }
     }
   }
 }

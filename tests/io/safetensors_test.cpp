@@ -22,7 +22,6 @@ constexpr DType kAllDTypes[] = {DType::kBool, DType::kU8,  DType::kI8,  DType::k
 
 class Safetensors : public ::testing::Test {
  protected:
-
   std::filesystem::path write(const std::string& bytes, const std::string& name = "file.safetensors") const {
     const std::filesystem::path path = folder_ / name;
     std::ofstream(path, std::ios::binary) << bytes;

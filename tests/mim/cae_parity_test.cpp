@@ -153,7 +153,9 @@ TEST_P(CaeParity, EveryGradientAgrees) {
     }
   }
   for (const std::string& key : golden_->keys()) {
-    if (key.starts_with("grad.")) EXPECT_TRUE(compared.contains(key.substr(5))) << "nothing was compared with " << key;
+    if (key.starts_with("grad.")) {
+      EXPECT_TRUE(compared.contains(key.substr(5))) << "nothing was compared with " << key;
+    }
   }
   for (const std::string& key : listed("gradprobe_rows")) EXPECT_TRUE(compared.contains(key)) << key;
 
@@ -219,8 +221,8 @@ INSTANTIATE_TEST_SUITE_P(Micro, CaeParity,
                          ::testing::Values(Variant{"caev2_micro", at::kDouble}, Variant{"caev2_micro", at::kFloat},
                                            Variant{"caev2_adapter_micro", at::kDouble},
                                            Variant{"caev2_adapter_micro", at::kFloat}),
-                         [](const auto& info) {
-                           return info.param.name + (info.param.dtype == at::kDouble ? "_f64" : "_f32");
+                         [](const auto& each) {
+                           return each.param.name + (each.param.dtype == at::kDouble ? "_f64" : "_f32");
                          });
 
 // The stored weights are the rule's values rounded to float32; these figures are for the rule itself, and so need no
@@ -261,7 +263,7 @@ TEST_P(FillRule, AloneGivesTheReferencesCurve) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Micro, FillRule, ::testing::Values("caev2_micro", "caev2_adapter_micro"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace lacuna

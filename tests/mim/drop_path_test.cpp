@@ -80,7 +80,7 @@ TEST_P(DropPathReplay, LossesAndGradientsAgreeAndEveryDrawIsUsed) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Micro, DropPathReplay, ::testing::Values("caev2_micro", "caev2_adapter_micro"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace lacuna

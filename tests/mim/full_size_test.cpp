@@ -106,7 +106,7 @@ TEST_P(FullSize, LossActivationsAndGradientsAgree) {
 }
 
 INSTANTIATE_TEST_SUITE_P(CaeV2, FullSize, ::testing::Values("tiny", "small", "base"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 struct Counts {
   std::string size;
@@ -131,7 +131,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, CaeV2Counts,
                          ::testing::Values(Counts{"tiny", 5488896, 112512, 49856, 18720, 96, 5670080},
                                            Counts{"small", 21594624, 1777152, 197888, 0, 384, 23570048},
                                            Counts{"base", 85656576, 28368384, 395264, 0, 768, 114420992}),
-                         [](const auto& info) { return info.param.size; });
+                         [](const auto& each) { return each.param.size; });
 
 struct Groups {
   std::string size;
@@ -163,7 +163,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, CaeV2Groups,
                          ::testing::Values(Groups{"tiny", 59, 5634336, 158, 35744},
                                            Groups{"small", 58, 23495424, 155, 74624},
                                            Groups{"base", 76, 114230784, 200, 190208}),
-                         [](const auto& info) { return info.param.size; });
+                         [](const auto& each) { return each.param.size; });
 
 TEST(CaeV2GroupNames, AreTheOfficialOnes) {
   LACUNA_NEEDS_SHARED("golden/cae/param_groups.json");

@@ -212,8 +212,8 @@ INSTANTIATE_TEST_SUITE_P(Counts, MaskStatistics,
                                            MaskCase{MaskKind::kRandom, 49}, MaskCase{MaskKind::kRandom, 75},
                                            MaskCase{MaskKind::kRandom, 78}, MaskCase{MaskKind::kRandom, 98},
                                            MaskCase{MaskKind::kRandom, 147}),
-                         [](const auto& info) {
-                           return text(info.param.kind == MaskKind::kBlock ? "block_" : "random_", info.param.count);
+                         [](const auto& each) {
+                           return text(each.param.kind == MaskKind::kBlock ? "block_" : "random_", each.param.count);
                          });
 
 class CountedDraws : public DrawSource {
@@ -282,7 +282,9 @@ TEST(Masker, APlanSplitsEverySampleCompletelyAndInOrder) {
     for (const at::Tensor& rows : {plan.visible, plan.masked}) EXPECT_TRUE(rows.equal(std::get<0>(rows.sort())));
     const at::Tensor by_sample = plan.visible.view({4, -1}) - at::arange(4).unsqueeze(1) * kPatches;
     EXPECT_TRUE(by_sample[1].equal(by_sample[3])) << "the same sample must get the same mask";
-    if (kind != MaskKind::kNone) EXPECT_FALSE(by_sample[0].equal(by_sample[1]));
+    if (kind != MaskKind::kNone) {
+      EXPECT_FALSE(by_sample[0].equal(by_sample[1]));
+    }
   }
 }
 

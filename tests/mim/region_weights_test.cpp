@@ -47,7 +47,7 @@ TEST_P(RegionWeights, LossesAndGradientsAgreeForEverySetAndReduction) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Micro, RegionWeights, ::testing::Values("caev2_micro", "caev2_adapter_micro"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 }  // namespace
 }  // namespace lacuna

@@ -116,7 +116,9 @@ TEST(Distill, SupervisesOnlyRegionsOfPositiveWeight) {
   EXPECT_EQ(losses.terms[0].first, "visible");
   losses.total.backward();
   for (const auto& [name, parameter] : visible.parameters()) {
-    if (name.starts_with("student.regressor.")) EXPECT_FALSE(parameter.grad().defined()) << name;
+    if (name.starts_with("student.regressor.")) {
+      EXPECT_FALSE(parameter.grad().defined()) << name;
+    }
   }
 }
 

@@ -84,7 +84,8 @@ TEST(Backbone, TheExportedFolderHoldsTheTensorsThatTimmsOwnFolderHolds) {
   const testing::Json ours = read_json(folder.path() / "config.json");
   const testing::Json theirs = testing::golden_json("models/timm/cae_encoder/timm/config.json");
   for (const auto& [key, value] : theirs["model_args"].items()) EXPECT_EQ(ours["model_args"][key], value) << key;
-  for (const auto& [key, value] : theirs["pretrained_cfg"].items()) EXPECT_EQ(ours["pretrained_cfg"][key], value) << key;
+  for (const auto& [key, value] : theirs["pretrained_cfg"].items())
+    EXPECT_EQ(ours["pretrained_cfg"][key], value) << key;
   EXPECT_FALSE(ours["model_args"].contains("num_classes"));
 }
 

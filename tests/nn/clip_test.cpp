@@ -151,8 +151,8 @@ INSTANTIATE_TEST_SUITE_P(Folders, ClipParity,
                          ::testing::Values(Variant{"quickgelu", at::kDouble}, Variant{"quickgelu", at::kFloat},
                                            Variant{"gelu_realvocab", at::kDouble},
                                            Variant{"gelu_realvocab", at::kFloat}),
-                         [](const auto& info) {
-                           return info.param.name + (info.param.dtype == at::kDouble ? "_f64" : "_f32");
+                         [](const auto& each) {
+                           return each.param.name + (each.param.dtype == at::kDouble ? "_f64" : "_f32");
                          });
 
 // ---- Folders written and folders broken ----

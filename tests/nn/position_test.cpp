@@ -47,8 +47,8 @@ TEST_P(SinCosPositions, HasTheOfficialValues) {
 INSTANTIATE_TEST_SUITE_P(Tables, SinCosPositions,
                          ::testing::Values(Table{4, 48}, Table{4, 24}, Table{14, 192}, Table{14, 384}, Table{14, 768},
                                            Table{24, 768}),
-                         [](const auto& info) {
-                           return text(info.param.grid, "x", info.param.grid, "_", info.param.width);
+                         [](const auto& each) {
+                           return text(each.param.grid, "x", each.param.grid, "_", each.param.width);
                          });
 
 TEST(SinCosPositionTable, PutsTheRowFirstAndLeavesTheClassTokenZero) {

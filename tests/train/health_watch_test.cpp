@@ -40,8 +40,10 @@ TEST(HealthWatch, SaysThatTheRankFellToAFifthOfItsLargest) {
 
 TEST(HealthWatch, WaitsAHundredStepsHoweverShortTheWarmUp) {
   HealthWatch watch(1);
-  EXPECT_TRUE(watch.look(99, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).empty());
-  EXPECT_EQ(watch.look(100, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).size(), 2u);
+  EXPECT_TRUE(
+      watch.look(99, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).empty());
+  EXPECT_EQ(watch.look(100, Figures{{"target/cosine", 0.1}, {"target/cosine_trivial", 0.4}, {"target/rank", 1}}).size(),
+            2u);
 }
 
 TEST(HealthWatch, KeepsObjectivesApart) {

@@ -50,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(Tables, OfficialSchedule,
                                            "finetune_cae_base", "finetune_cae_large", "finetune_caev2_tiny",
                                            "finetune_caev2_small", "finetune_caev2_base", "attentive_cae",
                                            "warmup_steps_120_overrides_5_epochs"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& each) { return each.param; });
 
 TEST(Schedule, ReachesThePeakTwiceAndNeverPassesItsEnds) {
   const Schedule schedule{.peak = 1, .floor = 0.1, .warmup = 5, .total = 20};
