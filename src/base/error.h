@@ -8,7 +8,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 namespace lacuna {
 
@@ -23,8 +22,7 @@ enum class ExitCode : int {
 
 class Error : public std::runtime_error {
  public:
-  explicit Error(std::string text, ExitCode code = ExitCode::kUser)
-      : std::runtime_error(std::move(text)), code_(code) {}
+  explicit Error(const std::string& text, ExitCode code = ExitCode::kUser) : std::runtime_error(text), code_(code) {}
   ExitCode code() const { return code_; }
 
  private:

@@ -96,7 +96,8 @@ bool reads_captions(const Composition& composition) {
   return false;
 }
 
-std::unique_ptr<Method> build_method(const Composition& c, std::shared_ptr<const Tokenizer> tokenizer, uint64_t seed) {
+std::unique_ptr<Method> build_method(const Composition& c, const std::shared_ptr<const Tokenizer>& tokenizer,
+                                     uint64_t seed) {
   check_names(c);
   auto teachers = open_teachers(c);
   const VitConfig vit = settle_sides(c.student, teachers);

@@ -39,7 +39,7 @@ struct Composition {
 
 // Opens the teachers, settles the student's sides, checks that the cells fit, builds and initialises. `tokenizer` may
 // be null when no objective reads captions. Throws Error that names what does not fit and what would.
-std::unique_ptr<Method> build_method(const Composition& composition, std::shared_ptr<const Tokenizer> tokenizer,
+std::unique_ptr<Method> build_method(const Composition& composition, const std::shared_ptr<const Tokenizer>& tokenizer,
                                      uint64_t seed);
 
 // The student's network as it stands alone.

@@ -30,7 +30,7 @@ class Distill : public Objective {
           int64_t student_width);
 
   std::vector<ViewSpec> views() const override { return {teacher_->view()}; }
-  void set_views(std::vector<size_t> places) override { view_ = places.at(0); }
+  void set_views(const std::vector<size_t>& places) override { view_ = places.at(0); }
   bool needs_masked() const override { return config_.regions.masked > 0; }
   ObjectiveLosses losses(const Step& step) override;
   PatchMaps maps(const Step& step) override;

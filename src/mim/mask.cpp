@@ -138,7 +138,7 @@ MaskPlan plan_from_masks(std::span<const std::vector<uint8_t>> masks, at::Device
           .masked = torch::tensor(masked, at::kLong).to(device)};
 }
 
-Masker::Masker(MaskConfig config, int64_t grid) : config_(std::move(config)), grid_(grid) {
+Masker::Masker(const MaskConfig& config, int64_t grid) : config_(config), grid_(grid) {
   const int64_t patches = grid * grid, hidden = config_.hidden(patches);
   check(hidden >= 0 && hidden < patches, "mask: ", hidden, " hidden of ", patches,
         " patches leaves none visible; lower mask.ratio or mask.count");

@@ -28,10 +28,9 @@ struct MaskPlan {
 };
 
 enum class MaskKind { kNone, kRandom, kBlock };
-inline constexpr Named<MaskKind> kMaskKinds[] = {
-    {MaskKind::kNone, "none", "every patch is visible"},
-    {MaskKind::kRandom, "random", "patches drawn one by one"},
-    {MaskKind::kBlock, "block", "rectangles until the count is exact"}};
+inline constexpr Named<MaskKind> kMaskKinds[] = {{MaskKind::kNone, "none", "every patch is visible"},
+                                                 {MaskKind::kRandom, "random", "patches drawn one by one"},
+                                                 {MaskKind::kBlock, "block", "rectangles until the count is exact"}};
 
 struct MaskConfig {
   MaskKind kind = MaskKind::kBlock;
@@ -68,7 +67,7 @@ MaskPlan plan_from_masks(std::span<const std::vector<uint8_t>> masks, at::Device
 // Draws one mask per sample from (seed, epoch, sample): the same on any rank.
 class Masker {
  public:
-  Masker(MaskConfig config, int64_t grid);
+  Masker(const MaskConfig& config, int64_t grid);
   MaskPlan draw(uint64_t seed, uint64_t epoch, std::span<const int64_t> samples, at::Device device) const;
   const MaskConfig& config() const { return config_; }
 

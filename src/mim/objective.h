@@ -37,7 +37,7 @@ class Objective : public torch::nn::Module {
 
   // Views the teacher wants, beside the student's. `set_views` tells where in the batch they were put.
   virtual std::vector<ViewSpec> views() const { return {}; }
-  virtual void set_views(std::vector<size_t> /*places*/) {}
+  virtual void set_views(const std::vector<size_t>& /*places*/) {}
   virtual bool needs_masked() const { return false; }
   virtual bool needs_captions() const { return false; }
   virtual ObjectiveLosses losses(const Step& step) = 0;

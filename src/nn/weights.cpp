@@ -180,7 +180,7 @@ const at::Tensor* find(const NamedTensors& tensors, const std::string& name) {
 }
 
 at::Tensor to_tensor(const TensorInfo& info) {
-  const at::Tensor out = at::empty(info.shape, scalar_type(info.dtype));
+  at::Tensor out = at::empty(info.shape, scalar_type(info.dtype));
   if (!info.data.empty()) std::memcpy(out.data_ptr(), info.data.data(), info.data.size());
   return out;
 }
