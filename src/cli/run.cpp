@@ -68,6 +68,9 @@ void open_evaluation(Run& run) {
   check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data,
         " has no labels; expected one sub-folder per class, or a list with labels");
   if (!labelled) return;
+  const int64_t looked_at = std::min(train->size(), c.eval.max_samples);
+  check(c.eval.k <= looked_at, "eval.k: ", c.eval.k, " neighbours, but only ", looked_at,
+        " training images are looked at; lower eval.k, or raise eval.max_samples");
   run.eval_train = std::move(train);
   run.eval_val = std::move(val);
 }

@@ -122,6 +122,7 @@ TEST_F(Messages, ContradictionsAreNamedWithWhatWouldHelp) {
   EXPECT_SAYS(pretrain({"train.accumulate=3"}), "cannot be cut into 3 equal parts");
   EXPECT_SAYS(pretrain({"min_lr=1"}), "above the peak rate");
   EXPECT_SAYS(pretrain({"augment.crop_min=0.9", "augment.crop_max=0.5"}), "crop_min");
+  EXPECT_SAYS(pretrain({"eval.k=500"}), "lower eval.k");
   EXPECT_FALSE(fs::exists(folder_ / "run"));
 }
 
