@@ -115,7 +115,7 @@ struct Row {
 
 Row measure(const std::string& name, const Backbone& backbone, const LabelledData& data, const DemoConfig& c) {
   FeatureConfig config;
-  config.crop_ratio = 1.0;
+  config.crop_ratio = kWholeImage;
   const FeaturePair features = features_of(backbone, data, config);
   ProbeConfig probe;
   probe.seed = c.seed;

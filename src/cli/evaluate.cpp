@@ -1,6 +1,5 @@
 #include "cli/evaluate.h"
 
-#include <ATen/Parallel.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -86,8 +85,8 @@ int eval_command(Arguments arguments) {
   Settings settings;
   settings.override_with(arguments.subspan(2));
   const Origins set = apply(settings, c);
-  if (c.data.path == "shapes" && !set.contains("features.crop_ratio")) c.features.crop_ratio = 1.0;
-  if (c.threads) at::set_num_threads(*c.threads);
+  if (c.data.generated() && !set.contains("features.crop_ratio")) c.features.crop_ratio = kWholeImage;
+  settle_threads(c.threads);
   const at::Device device = choose_device(c.device);
   c.features.bf16 = choose_bf16(c.precision, device);
   c.knn.device = c.probe.device = device;

@@ -8,18 +8,13 @@
 #include "io/files.h"
 #include "io/safetensors.h"
 #include "nn/backbone.h"
+#include "nn/shapes.h"
 #include "train/checkpoint.h"
 
 namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string shape_of(const TensorInfo& tensor) {
-  std::string out = "[";
-  for (size_t i = 0; i < tensor.shape.size(); ++i) out += (i ? "," : "") + std::to_string(tensor.shape[i]);
-  return out + "]";
-}
 
 int64_t elements(const TensorInfo& tensor) {
   return static_cast<int64_t>(tensor.data.size() / dtype_size(tensor.dtype));
@@ -32,7 +27,7 @@ void print_tensors(const fs::path& path) {
   for (const std::string& name : file.names()) {
     const TensorInfo& tensor = file.at(name);
     std::printf("  %-64s %-5s %s\n", printable(name).c_str(), std::string(dtype_name(tensor.dtype)).c_str(),
-                shape_of(tensor).c_str());
+                shape_text(tensor.shape).c_str());
     total += elements(tensor);
     bytes += tensor.data.size();
   }
@@ -44,12 +39,10 @@ void print_tensors(const fs::path& path) {
 
 void print_backbone(const Backbone& backbone) {
   const VitConfig& v = backbone.config.vit;
-  int64_t count = 0;
-  for (const auto& parameter : backbone.vit->parameters()) count += parameter.numel();
   std::cout << "ViT of width " << v.width << ", " << v.depth << " blocks, " << v.heads << " heads; "
-            << human_count(static_cast<double>(count)) << " parameters; input " << v.image_side << " px, patches of "
-            << v.patch_side << " px (grid " << v.grid() << " x " << v.grid() << ")\nloaded from " << backbone.origin
-            << "; every tensor is accounted for\n\n"
+            << human_count(static_cast<double>(parameter_count(*backbone.vit))) << " parameters; input " << v.image_side
+            << " px, patches of " << v.patch_side << " px (grid " << v.grid() << " x " << v.grid() << ")\nloaded from "
+            << backbone.origin << "; every tensor is accounted for\n\n"
             << to_toml(backbone.config);
 }
 

@@ -1,8 +1,5 @@
 #include "cli/run.h"
 
-#include <ATen/Context.h>
-#include <ATen/Parallel.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -53,15 +50,20 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
   return std::make_shared<Tokenizer>(Tokenizer::train(captions, config.text.vocabulary));
 }
 
-// The labelled splits that are evaluated beside the run.
+// What is evaluated beside the run: what the user named, else the training source.
+DataConfig evaluation_data(const RunConfig& c) {
+  DataConfig data = c.data;
+  if (c.eval.data.empty()) return data;
+  data.path = c.eval.data;
+  data.kind = SourceKind::kAuto;
+  return data;
+}
+
+// The labelled splits of it.
 void open_evaluation(Run& run) {
   const RunConfig& c = run.config;
-  DataConfig data = c.data;
-  if (!c.eval.data.empty()) {
-    data.path = c.eval.data;
-    data.kind = SourceKind::kAuto;
-  }
-  const bool splits = data.path == "shapes" || fs::is_directory(fs::path(data.path) / "val");
+  const DataConfig data = evaluation_data(c);
+  const bool splits = data.generated() || fs::is_directory(fs::path(data.path) / "val");
   if (c.eval.data.empty() && !splits) return;
   auto train = open_source(data.source(), Split::kTrain), val = open_source(data.source(), Split::kVal);
   const bool labelled = !train->classes().empty() && !val->classes().empty();
@@ -73,13 +75,6 @@ void open_evaluation(Run& run) {
         " training images are looked at; lower eval.k, or raise eval.max_samples");
   run.eval_train = std::move(train);
   run.eval_val = std::move(val);
-}
-
-int settle_threads(const RunConfig& config) {
-  const int threads = config.threads.value_or(usable_cores());
-  at::set_num_threads(threads);
-  at::globalContext().setFlushDenormal(true);
-  return threads;
 }
 
 // Spread over the source, whose neighbours are often of one class.
@@ -103,12 +98,6 @@ std::string number(double value) {
   return out;
 }
 
-int64_t parameters(const torch::nn::Module& module) {
-  int64_t count = 0;
-  for (const auto& parameter : module.parameters()) count += parameter.numel();
-  return count;
-}
-
 // Where the time of the steps went; the teacher's part is in the forward pass.
 void print_times(const Trainer::Times& t, std::ostream& out) {
   const double all = std::max(t.data + t.forward + t.backward + t.optimizer, 1e-9);
@@ -127,7 +116,7 @@ KnnConfig knn_config(const RunConfig& c) {
 FeatureConfig feature_config(const Run& run) {
   FeatureConfig features;
   features.max_samples = run.config.eval.max_samples;
-  features.crop_ratio = run.config.data.path == "shapes" ? 1.0 : 0.875;
+  if (evaluation_data(run.config).generated()) features.crop_ratio = kWholeImage;
   return features;
 }
 
@@ -165,7 +154,7 @@ Run assemble(RunConfig config, bool write) {
   check(!config.data.path.empty(), "data: nothing to train on; set data=DIR, data=LIST.csv or data=shapes");
   run.config = std::move(config);
   RunConfig& c = run.config;
-  run.threads = settle_threads(c);
+  run.threads = settle_threads(c.threads);
   run.device = choose_device(c.device);
   run.bf16 = choose_bf16(c.precision, run.device);
   run.source = open_source(c.data.source(), Split::kTrain, &run.notes);
@@ -208,8 +197,8 @@ void print_plan(const Run& run, std::ostream& out) {
   for (const std::string& note : run.notes) out << "          " << note << "\n";
   out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads
       << " heads, input " << vit.image_side << " px, patches of " << vit.patch_side << " px (grid " << vit.grid()
-      << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameters(*run.method->student()->vit)))
-      << " parameters, " << human_count(static_cast<double>(parameters(run.method->module())))
+      << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameter_count(*run.method->student()->vit)))
+      << " parameters, " << human_count(static_cast<double>(parameter_count(run.method->module())))
       << " with all that is trained\n";
   out << "mask      " << mask.hidden(vit.patches()) << " of " << vit.patches() << " patches hidden\n";
   for (const auto& objective : run.method->objectives()) {
@@ -279,8 +268,7 @@ int train_to_end(Run& run, Trainer& trainer, std::ostream& out) {
   if (fs::exists(run.out() / "pictures"))
     out << "pictures  " << (run.out() / "pictures").string()
         << " (columns: input, what the student sees, agreement with the teacher per patch, similarity of its class "
-           "token "
-           "with patches)\n";
+           "token with patches)\n";
   out << "metrics   " << (run.out() / "metrics.jsonl").string() << ", or: tensorboard --logdir " << run.config.out
       << "\nnext      lacuna eval linear " << run.config.out << " data=LABELLED_DIR\n"
       << std::flush;

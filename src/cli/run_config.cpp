@@ -78,6 +78,10 @@ void DataConfig::fields(Fields& f) {
          .on_resume = kMayChange});
 }
 
+bool DataConfig::generated() const {
+  return kind == SourceKind::kShapes || (kind == SourceKind::kAuto && path == kGenerated);
+}
+
 SourceConfig DataConfig::source() const {
   return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side, .label = label};
 }

@@ -20,6 +20,8 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
 inline constexpr Named<SceneLabel> kSceneLabels[] = {
     {SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
 
+inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: there is nothing to cut off
+
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
@@ -33,6 +35,7 @@ struct DataConfig {
 
   void fields(Fields& f);
   SourceConfig source() const;
+  bool generated() const;  // by the built-in generator, at the size it is asked for
 };
 
 struct EvalConfig {

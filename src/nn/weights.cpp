@@ -174,6 +174,12 @@ NamedTensors named_tensors(const torch::nn::Module& module, const std::string& p
   return out;
 }
 
+int64_t parameter_count(const torch::nn::Module& module) {
+  int64_t count = 0;
+  for (const auto& parameter : module.parameters()) count += parameter.numel();
+  return count;
+}
+
 const at::Tensor* find(const NamedTensors& tensors, const std::string& name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first == name; });
   return found == tensors.end() ? nullptr : &found->second;

@@ -15,6 +15,7 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 // Parameters, and buffers when asked for, of `module`; each name gets `prefix` in front.
 NamedTensors named_tensors(const torch::nn::Module& module, const std::string& prefix = "", bool buffers = false);
+int64_t parameter_count(const torch::nn::Module& module);
 const at::Tensor* find(const NamedTensors& tensors, const std::string& name);
 
 // A tensor that owns a copy of what the file holds, in the file's dtype.

@@ -1,9 +1,11 @@
 #include "train/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/cpu/Utils.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
+#include "base/cores.h"
 #include "base/error.h"
 
 namespace lacuna {
@@ -15,6 +17,13 @@ bool cpu_has(const std::string& feature) {
 }
 
 int64_t gpu_count() { return at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0; }
+
+int settle_threads(std::optional<int> threads) {
+  const int count = threads.value_or(usable_cores());
+  at::set_num_threads(count);
+  at::globalContext().setFlushDenormal(true);
+  return count;
+}
 
 at::Device choose_device(const std::string& name) {
   const bool gpu = gpu_count() > 0;

@@ -1,6 +1,7 @@
 #pragma once
 // What the machine offers to a run.
 
+#include <optional>
 #include <string>
 
 #include "train/precision.h"
@@ -9,6 +10,10 @@ namespace lacuna {
 
 bool cpu_has(const std::string& feature);  // LibTorch's names: "avx2", "avx512_f", "avx512_bf16", "amx_bf16", …
 int64_t gpu_count();
+
+// Sets the compute threads of this process, all cores it may use when none are named, and returns their number.
+// Denormal numbers are flushed to zero: they cost much and mean nothing here.
+int settle_threads(std::optional<int> threads);
 
 // "auto", "cpu", "cuda", "cuda:1". Throws Error when a GPU is asked for and none is there.
 at::Device choose_device(const std::string& name);
