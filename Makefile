@@ -26,7 +26,8 @@ SINCE ?= HEAD
 # $(call compile,PRESET,FOLDER[,TARGETS])
 compile = @scripts/setup.sh $(1) $(2) && ninja -C $(2) -j $(JOBS) $(3)
 # $(call tests,FOLDER[,MORE ARGUMENTS])
-tests = ctest --test-dir $(1) --output-on-failure --no-tests=error -j $(TEST_JOBS) $(2) $(TEST_ARGS)
+tests = ctest --test-dir $(1) --output-on-failure --no-tests=error -j $(TEST_JOBS) $(2) $(TEST_ARGS) && \
+  scripts/count_tests.sh $(1)/Testing/Temporary/LastTest.log
 # $(call needs,TEST,PACKAGE): a tool that only developers need
 needs = @$(1) || { echo "make $@ needs the package $(2): apt-get install $(2)" >&2; exit 2; }
 sources = git ls-files --cached --others --exclude-standard -- \

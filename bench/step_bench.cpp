@@ -36,7 +36,7 @@ ClipConfig clip_base() {
 class RandomClip : public Teacher {
  public:
   RandomClip() : tower_(clip_base()) {
-    initialize(*tower_, 0, "teacher");
+    initialize(*tower_, 0, InitScheme::kCae, "teacher");
     tower_->eval();
   }
   ViewSpec view() const override { return {.side = 224, .kernel = Kernel::kBicubic, .stats = kClipStats}; }
@@ -44,11 +44,11 @@ class RandomClip : public Teacher {
   int64_t patch_side() const override { return 16; }
   int64_t width() const override { return 512; }
   std::string describe() const override { return "random CLIP ViT-B/16"; }
-  Tokens observe(const at::Tensor& images, const MaskPlan& plan) override {
+  Observation observe(const at::Tensor& images, const MaskPlan&, PathDrop*) override {
     const at::NoGradGuard no_grad;
     const auto start = Clock::now();
-    Tokens out = split_tokens(
-        tower_->projection(tower_->vit->encode(images.to(tower_->projection->weight.scalar_type()))), plan);
+    const at::Tensor all = tower_->vit->encode(images.to(tower_->projection->weight.scalar_type()));
+    Observation out{.grids = {tower_->projection(all)}};
     seconds += std::chrono::duration<double>(Clock::now() - start).count();
     return out;
   }
@@ -70,12 +70,16 @@ Parts build(const std::string& size) {
   const Composition& c = recipe.composition;
   auto teacher = std::make_unique<RandomClip>();
   RandomClip* watched = teacher.get();
-  Student student(c.student.vit, c.completer);
-  auto objective =
-      std::make_shared<Distill>("target", 1.0, c.objectives[0].distill, std::move(teacher), student->width());
-  auto method = std::make_unique<Method>(ViewSpec{}, Masker(c.mask, 14), student,
-                                         std::vector<std::shared_ptr<Objective>>{objective});
-  initialize(method->module(), 0);
+  Student student(c.student, c.student.vit, c.completer);
+  const DistillConfig& distill = c.objectives[0].distill;
+  auto head = build_head(distill.head, {.width = student->width(), .out = teacher->width(), .grid = teacher->grid()});
+  auto objective = std::make_shared<Distill>("target", 1.0, distill,
+                                             std::make_shared<SharedTeacher>(std::move(teacher)), std::move(head));
+  auto method = std::make_unique<Method>(MethodParts{.student_view = ViewSpec{},
+                                                     .masker = Masker(c.mask, 14),
+                                                     .student = student,
+                                                     .objectives = {std::move(objective)}});
+  initialize(method->module(), 0, c.student.init);
   return {std::move(method), watched};
 }
 

@@ -66,3 +66,14 @@ function(lacuna_use_torch TARGET)
   endif()
   target_precompile_headers(${TARGET} REUSE_FROM lacuna_pch)
 endfunction()
+
+# lacuna_embed(NAME DIR): the .toml files of DIR become part of the layer's library (cmake/Embed.cmake).
+function(lacuna_embed NAME DIR)
+  file(GLOB FILES CONFIGURE_DEPENDS ${DIR}/*.toml)
+  set(OUT ${CMAKE_BINARY_DIR}/embedded_${NAME}.cpp)
+  add_custom_command(
+    OUTPUT ${OUT}
+    COMMAND ${CMAKE_COMMAND} -DDIR=${DIR} -DOUT=${OUT} -P ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake
+    DEPENDS ${FILES} ${CMAKE_SOURCE_DIR}/cmake/Embed.cmake)
+  target_sources(lacuna_${NAME} PRIVATE ${OUT})
+endfunction()

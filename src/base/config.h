@@ -67,6 +67,10 @@ class Settings {
   // The text given for a key: for a look ahead, before defaults are chosen. Empty when unset or not text.
   std::optional<std::string> peek_string(std::string_view key) const;
 
+  // What was set inside this table, as if it stood at the top; and everything else.
+  Settings within(std::string_view key) const;
+  Settings without(std::string_view key) const;
+
   const std::vector<Assignment>& assignments() const { return assignments_; }
 
  private:

@@ -29,6 +29,20 @@ struct Named {
   std::string_view help = {};
 };
 
+// The entry of a value; a value without one is a broken invariant.
+template <class E, std::size_t N>
+const Named<E>& named(const Named<E> (&names)[N], E value) {
+  for (const Named<E>& each : names) {
+    if (each.value == value) return each;
+  }
+  throw std::logic_error("an enum value without a name");
+}
+
+template <class E, std::size_t N>
+std::string name_of(const Named<E> (&names)[N], E value) {
+  return std::string(named(names, value).name);
+}
+
 // May the value differ when a run is resumed? A table or list that may change lets all its fields change.
 enum class OnResume { kMustMatch, kMayChange };
 inline constexpr OnResume kMustMatch = OnResume::kMustMatch;

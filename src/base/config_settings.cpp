@@ -172,6 +172,28 @@ bool Settings::has(std::string_view key) const {
   });
 }
 
+Settings Settings::within(std::string_view key) const {
+  const Path table = split(key);
+  Settings inside;
+  inside.sources_ = sources_;
+  for (const Assignment& each : assignments_) {
+    if (each.path.size() <= table.size() || !std::equal(table.begin(), table.end(), each.path.begin())) continue;
+    inside.assignments_.push_back(each);
+    Path& path = inside.assignments_.back().path;
+    path.erase(path.begin(), path.begin() + std::ssize(table));
+  }
+  return inside;
+}
+
+Settings Settings::without(std::string_view key) const {
+  const Path table = split(key);
+  Settings rest = *this;
+  std::erase_if(rest.assignments_, [&](const Assignment& each) {
+    return each.path.size() >= table.size() && std::equal(table.begin(), table.end(), each.path.begin());
+  });
+  return rest;
+}
+
 std::optional<std::string> Settings::peek_string(std::string_view key) const {
   const std::string wanted = join(split(key));
   const auto found = std::find_if(assignments_.rbegin(), assignments_.rend(),

@@ -25,6 +25,7 @@ enum class Purpose : std::uint32_t {
   kCaption = 10,    // choice and wording of captions
   kProbe = 11,      // evaluation heads and their batches
   kTest = 12,
+  kTextMask = 13,  // masking of words
 };
 
 class Rng {
@@ -49,6 +50,12 @@ class Rng {
   double spare_normal_ = 0;
   bool has_spare_ = false;
 };
+
+// The name of an epoch's draws for one of several independent crops of a sample; crop 0 is the epoch itself, and epochs
+// never reach the bits that number the others.
+constexpr std::uint64_t crop_epoch(std::uint64_t epoch, int crop) {
+  return epoch + (static_cast<std::uint64_t>(crop) << 32);
+}
 
 // The raw block function, exposed for its known-answer test.
 std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);

@@ -13,11 +13,15 @@ int resume_command(Arguments arguments);
 int plan_command(Arguments arguments);
 int eval_command(Arguments arguments);
 int inspect_command(Arguments arguments);
+int tokenizer_command(Arguments arguments);
 int methods_command(Arguments arguments);
 int config_command(Arguments arguments);
 int doctor_command(Arguments arguments);
+int trace_command(Arguments arguments);
 int demo_command(Arguments arguments);
 
-std::string eval_keys();  // the keys of eval, as a table
+std::string eval_keys();       // the keys of eval, as a table
+std::string tokenizer_keys();  // of tokenizer train
+std::string trace_keys();      // of trace.KEY
 
 }  // namespace lacuna

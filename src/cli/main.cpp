@@ -33,8 +33,12 @@ const std::vector<Command>& commands() {
       {"eval", eval_command,
        "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
       {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
+      {"tokenizer", tokenizer_command,
+       "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
       {"config", config_command, "[KEY] [method=… model=…]    every key with type, unit, default and meaning"},
+      {"trace", trace_command,
+       "[RECIPE.toml] key=value …   write some steps with all their tensors to out=FILE.safetensors"},
       {"doctor", doctor_command, "                            what this machine offers, in words"},
       {"demo", demo_command, "[out=DIR] [seed=N]          the whole path on built-in data, in minutes"}};
   return kCommands;
@@ -56,7 +60,16 @@ int print_command_help(const Command& command) {
   std::cout << "usage: lacuna " << command.name << " " << command.help << "\n";
   if (command.name == "pretrain" || command.name == "resume" || command.name == "plan")
     std::cout << "\nkeys: lacuna config [KEY] lists them, with type, unit, default and meaning\n";
+  if (command.name == "trace") std::cout << "\nkeys: those of pretrain, and trace.KEY with\n" << trace_keys();
   if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
+  if (command.name == "tokenizer")
+    std::cout
+        << "\n  lacuna tokenizer train DATA out=DIR [key=value …]    DATA: as data=, or a .txt with one caption a line"
+           "\n  lacuna tokenizer encode TOKENIZER \"text\" …         ids and pieces"
+           "\n  lacuna tokenizer show TOKENIZER                      size, marks, cleaning, longest merges"
+           "\n\nTOKENIZER: a folder with vocab.json and merges.txt, a tokenizer.json, or OpenAI's"
+           "\nbpe_simple_vocab_16e6.txt.gz\n\nkeys of train:\n"
+        << tokenizer_keys();
   return 0;
 }
 

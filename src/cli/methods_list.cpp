@@ -7,34 +7,40 @@
 namespace lacuna {
 namespace {
 
-std::vector<std::string> cells_of(const MethodRow& row) {
-  std::vector<std::string> cells;
-  size_t begin = 0;
-  const std::string all(row.cells);
-  for (size_t bar = all.find(" | "); bar != std::string::npos; bar = all.find(" | ", begin)) {
-    cells.push_back(all.substr(begin, bar - begin));
-    begin = bar + 3;
-  }
-  cells.push_back(all.substr(begin));
-  return cells;
+// What a row does at the usual size.
+Cells cells_of_row(const MethodRow& row) { return cells_of(recipe_of(row.name, "base").composition); }
+
+std::string join(const std::vector<std::string>& parts, const char* between) {
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
+  return out;
 }
 
 void print_markdown() {
-  std::cout << "| method | mask | encode | complete | teacher -> normalize @ region -> head -> loss "
-               "|\n|---|---|---|---|---|\n";
+  std::cout
+      << "| method | mask | encode | complete | objectives: teacher -> normalize @ region -> head -> loss | settings "
+         "from |\n|---|---|---|---|---|---|\n";
   for (const MethodRow& row : methods()) {
-    std::cout << "| `" << row.name << "` ";
-    for (const std::string& cell : cells_of(row)) std::cout << "| " << cell << " ";
-    std::cout << "|\n";
+    const Cells cells = cells_of_row(row);
+    std::cout << "| `" << row.name << "` | " << cells.mask << " | " << cells.encode << " | " << cells.complete << " | "
+              << join(cells.objectives, "; ") << " | " << name_of(kConfidences, row.confidence) << " |\n";
   }
 }
 
-void print_one(const MethodRow& row) {
-  static const char* const kNames[] = {"mask", "encode", "complete", "objective"};
-  std::cout << row.title << "\nsource    " << row.source << "\n";
-  const auto cells = cells_of(row);
-  for (size_t i = 0; i < cells.size(); ++i) std::printf("%-9s %s\n", kNames[i], cells[i].c_str());
-  std::cout << "\ndefaults for model=base:\n" << to_toml(default_run(std::string(row.name), "base"));
+void print_cells(const Cells& cells, const char* indent) {
+  std::cout << indent << "mask      " << cells.mask << "\n"
+            << indent << "encode    " << cells.encode << "\n"
+            << indent << "complete  " << cells.complete << "\n";
+  for (const std::string& objective : cells.objectives) std::cout << indent << "objective " << objective << "\n";
+}
+
+void print_one(const std::string& name) {
+  const MethodRow row = method(name);
+  std::cout << row.title << "\n\nsource    " << row.source << "\nsettings  " << name_of(kConfidences, row.confidence)
+            << ": " << named(kConfidences, row.confidence).help << "\n";
+  print_cells(cells_of_row(row), "");
+  for (const std::string& note : row.notes) std::cout << "note      " << note << "\n";
+  std::cout << "\ndefaults for model=base:\n" << to_toml(default_run(row.name, "base"));
 }
 
 }  // namespace
@@ -43,10 +49,13 @@ int methods_command(Arguments arguments) {
   if (!arguments.empty() && arguments[0] == "--markdown") {
     print_markdown();
   } else if (!arguments.empty()) {
-    print_one(method(arguments[0]));
+    print_one(arguments[0]);
   } else {
-    for (const MethodRow& row : methods())
-      std::cout << row.name << ": " << row.title << "\n  " << row.cells << "\n  " << row.source << "\n";
+    for (const MethodRow& row : methods()) {
+      std::cout << row.name << ": " << row.title << "\n";
+      print_cells(cells_of_row(row), "  ");
+    }
+    std::cout << "\nlacuna methods NAME explains one; a row of your own is a .toml file (docs/adding-a-method.md)\n";
   }
   return 0;
 }

@@ -29,15 +29,17 @@ fs::path own_tokenizer(const RunConfig& config) { return fs::path(config.out) / 
 Composition with_teacher(const RunConfig& config) {
   Composition composition = config.recipe.composition;
   for (ObjectiveConfig& objective : composition.objectives) {
-    if (objective.teacher.path.empty()) objective.teacher = config.teacher;
+    if (objective.teacher.path.empty()) objective.teacher.path = config.teacher;
   }
   return composition;
 }
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const Source& source) {
   const fs::path own = own_tokenizer(config);
-  if (!config.text.tokenizer.empty()) return std::make_shared<Tokenizer>(Tokenizer::load(config.text.tokenizer));
-  if (!config.out.empty() && fs::exists(own / "vocab.json")) return std::make_shared<Tokenizer>(Tokenizer::load(own));
+  if (!config.text.tokenizer.empty())
+    return std::make_shared<Tokenizer>(Tokenizer::load(config.text.tokenizer, config.text.cleaning));
+  if (!config.out.empty() && fs::exists(own / "vocab.json"))
+    return std::make_shared<Tokenizer>(Tokenizer::load(own, config.text.cleaning));
   std::vector<std::string> captions;
   for (int64_t i = 0; i < std::min(kTokenizerCaptions, source.size()); ++i) {
     Rng rng(config.seed, Purpose::kCaption, 0, static_cast<uint64_t>(i));
@@ -47,7 +49,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
   check(!empty, "data: ", config.data.path,
         " has no captions, and this method reads them; use a list with captions, or data.class_captions for a labelled "
         "source");
-  return std::make_shared<Tokenizer>(Tokenizer::train(captions, config.text.vocabulary));
+  return std::make_shared<Tokenizer>(
+      Tokenizer::train(captions, config.text.vocabulary, config.text.cleaning.value_or(kDefaultCleaning)));
 }
 
 // What is evaluated beside the run: what the user named, else the training source.
@@ -200,11 +203,12 @@ void print_plan(const Run& run, std::ostream& out) {
       << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameter_count(*run.method->student()->vit)))
       << " parameters, " << human_count(static_cast<double>(parameter_count(run.method->module())))
       << " with all that is trained\n";
-  out << "mask      " << mask.hidden(vit.patches()) << " of " << vit.patches() << " patches hidden\n";
+  out << "mask      " << (mask.may_be_uneven() ? "at most " : "") << mask.hidden(vit.patches()) << " of "
+      << vit.patches() << " patches hidden";
+  if (c.recipe.composition.crops > 1) out << ", " << c.recipe.composition.crops << " crops of each image";
+  out << "\n";
   for (const auto& objective : run.method->objectives()) {
     out << "objective " << objective->objective_name() << ": " << objective->describe() << "\n";
-    if (const auto* distill = dynamic_cast<const Distill*>(objective.get()))
-      out << "teacher   " << distill->teacher().describe() << "\n";
   }
   out << "batch     " << c.recipe.train.batch() << " images a step";
   if (c.recipe.train.accumulate > 1) out << ", in " << c.recipe.train.accumulate << " parts";
@@ -212,7 +216,8 @@ void print_plan(const Run& run, std::ostream& out) {
   if (!c.recipe.train.lr) out << " (" << number(c.recipe.train.base_lr) << " x batch / 256)";
   if (!c.recipe.train.lr && c.recipe.train.batch() < kSmallBatch)
     out << ", low for so small a batch: set lr= to choose it";
-  out << " down to " << number(c.recipe.train.floor_lr()) << ", weight decay "
+  const Schedule& schedule = run.plan.schedule;
+  out << ", at the end " << number(schedule.at(run.plan.total - 1)) << ", weight decay "
       << number(c.recipe.train.adamw.weight_decay) << "\n";
   out << "length    " << run.plan.total
       << " steps = " << number(static_cast<double>(run.plan.total) / static_cast<double>(run.plan.steps_per_epoch))

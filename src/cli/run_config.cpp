@@ -104,12 +104,19 @@ void EvalConfig::fields(Fields& f) {
 }
 
 void TextConfigFields::fields(Fields& f) {
-  f.add("tokenizer", tokenizer, {.help = "folder with vocab.json and merges.txt; empty trains one on the captions"});
+  f.add(
+      "tokenizer", tokenizer,
+      {.help =
+           "folder or file: vocab.json + merges.txt, tokenizer.json or bpe_simple_vocab_16e6.txt.gz; empty trains one "
+           "on the captions"});
   f.add("vocabulary", vocabulary, {.help = "size of the vocabulary that is trained", .min = 515, .max = 1 << 20});
+  f.add("cleaning", cleaning, kTextCleanings,
+        {.help = "how captions are cleaned; auto is the folder's own, else openai"});
 }
 
 void RunConfig::fields(Fields& f) {
-  f.add("method", method, {.help = "row of the table that `lacuna methods` prints"});
+  f.add("method", method,
+        {.help = "row of the table that `lacuna methods` prints, or a .toml file with a row of your own"});
   f.add("model", model, {.help = "size of the student: micro, tiny, small, base, large"});
   f.add("out", out, {.help = "folder of the run"});
   f.add("seed", seed, {.help = "names every random number of the run"});
@@ -121,10 +128,10 @@ void RunConfig::fields(Fields& f) {
          .on_resume = kMayChange});
   f.add("precision", precision, kPrecisions, {.help = "arithmetic of the matrix products"});
   f.table("data", data, {.help = "what is trained on", .shorthand = "path"});
-  f.table("teacher", teacher, {.help = "what makes the targets", .shorthand = "path"});
-  recipe.composition.fields(f);
-  f.table("augment", recipe.augment, {.help = "how samples are varied"});
-  f.table("train", recipe.train, {.help = "length, batch and learning rate"});
+  f.add("teacher", teacher,
+        {.help = "weights of the teacher, for every objective whose teacher needs some and names none",
+         .aliases = {"teacher.path"}});
+  recipe.fields(f);
   f.table("text", text, {.help = "captions"});
   f.table("checkpoint", checkpoint, {.help = "saved states"});
   f.table("log", log, {.help = "records and pictures"});
@@ -151,10 +158,11 @@ RunConfig read_run(const fs::path& out) {
 
 void make_paths_absolute(RunConfig& c) {
   c.out = absolute(c.out);
+  if (c.method.ends_with(".toml")) c.method = absolute(c.method);
   c.data.path = absolute(c.data.path);
   c.eval.data = absolute(c.eval.data);
   c.text.tokenizer = absolute(c.text.tokenizer);
-  if (!c.teacher.path.empty()) c.teacher.path = absolute(c.teacher.path.string());
+  c.teacher = absolute(c.teacher.string());
   for (ObjectiveConfig& objective : c.recipe.composition.objectives) {
     if (!objective.teacher.path.empty()) objective.teacher.path = absolute(objective.teacher.path.string());
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/open_source.h"
+#include "data/tokenizer.h"
 #include "methods/recipe.h"
 
 namespace lacuna {
@@ -52,6 +53,7 @@ struct EvalConfig {
 struct TextConfigFields {
   std::string tokenizer;
   int vocabulary = 1024;
+  std::optional<TextCleaning> cleaning;
 
   void fields(Fields& f);
 };
@@ -65,7 +67,7 @@ struct RunConfig {
   std::optional<int> threads;
   Precision precision = Precision::kAuto;
   DataConfig data;
-  TeacherConfig teacher;
+  std::filesystem::path teacher;
   Recipe recipe;
   TextConfigFields text;
   CheckpointConfig checkpoint;

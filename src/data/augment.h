@@ -45,8 +45,9 @@ struct ColorJitter {
 ColorJitter draw_color_jitter(double strength, Rng& rng);
 void color_jitter(Image& image, const ColorJitter& jitter);
 
-// The views of one sample: jitter on the whole image, flip, one crop, then one resize per view. A pure function of its
-// arguments: each draw has a stream named by seed, purpose, epoch and sample.
+// The views of one sample: for each crop that they ask for, jitter on the whole image, flip and one box, then one
+// resize per view. A pure function of its arguments: each draw has a stream named by seed, purpose, epoch, crop and
+// sample.
 std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
                                 std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample);
 

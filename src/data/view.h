@@ -13,6 +13,7 @@ struct ViewSpec {
   int side = 224;
   Kernel kernel = Kernel::kBicubic;
   PixelStats stats = kImageNetStats;
+  int crop = 0;  // views of one crop share its geometry and colour; crops of a sample are independent draws
 };
 
 // Geometry and colour drawn once per sample and shared by all its views, in CAE v2's order: jitter on the whole image,

@@ -1,8 +1,6 @@
 #pragma once
 // What a method has an opinion on: its composition, how it is trained and how images are augmented.
 
-#include <string_view>
-
 #include "mim/composition.h"
 #include "train/config.h"
 
@@ -12,9 +10,8 @@ struct Recipe {
   Composition composition;
   TrainConfig train;
   AugmentConfig augment;
-};
 
-// Fills `recipe` for a student of this size ("micro", "tiny", "small", "base", "large").
-using Preset = void (*)(std::string_view size, Recipe& recipe);
+  void fields(Fields& f);
+};
 
 }  // namespace lacuna

@@ -1,72 +1,50 @@
 #pragma once
-// Filling in what the encoder was not shown. CAE's latent contextual regressor: queries are mask tokens, keys and
-// values are the visible latents together with the current masked tokens; the visible latents are never changed and the
-// class token is not looked at (cae.md section 1.5).
+// From the encoder's latents to the tokens that heads read: at the completer's width, with the patches that the encoder
+// was not shown filled in.
 
+#include <memory>
 #include <optional>
 
 #include "mim/tokens.h"
-#include "nn/block.h"
+#include "nn/path_drop.h"
 
 namespace lacuna {
 
-enum class CompleterKind { kNone, kRegressor };
+enum class CompleterKind { kNone, kRegressor, kDecoder, kPrompting };
 inline constexpr Named<CompleterKind> kCompleterKinds[] = {
-    {CompleterKind::kNone, "none", "masked patches are never predicted"},
-    {CompleterKind::kRegressor, "regressor", "CAE's cross-attention from mask tokens to visible latents"}};
+    {CompleterKind::kNone, "none", "the encoder's tokens as they are"},
+    {CompleterKind::kRegressor, "regressor", "cross-attention from mask tokens to visible latents and each other"},
+    {CompleterKind::kDecoder, "decoder", "self-attention over visible latents and mask tokens"},
+    {CompleterKind::kPrompting, "prompting", "mask tokens look at visible latents, which stay as they are"}};
 
 struct CompleterConfig {
   CompleterKind kind = CompleterKind::kNone;
   int64_t depth = 4;
   std::optional<int64_t> width;
   int64_t heads = 12;
-  double layer_scale = 0.1;
-  double drop_path = 0.1;
+  std::optional<double> layer_scale;
+  double drop_path = 0;
   bool final_norm = true;
 
   void fields(Fields& f);
 };
 
-// Hybrid norm: after the attention residual the stream itself is replaced by its norm, and the MLP residual is added to
-// that.
-class RegressorBlockImpl : public torch::nn::Module {
+class Completer : public torch::nn::Module {
  public:
-  RegressorBlockImpl(int64_t width, int64_t heads, double layer_scale, double norm_eps);
-  // query [B,M,D], context [B,V+M,D] and their positions -> [B,M,D]
-  at::Tensor forward(const at::Tensor& query, const at::Tensor& context, const at::Tensor& query_positions,
-                     const at::Tensor& context_positions, double drop_rate, PathDrop* drop);
+  virtual int64_t width() const = 0;
 
-  LayerNorm norm_q, norm_k, norm_v;
-  CrossAttention attn;
-  LayerScale ls1;
-  LayerNorm norm2;
-  Mlp mlp;
-  LayerScale ls2;
+  // `encoded` are the encoder's class and visible latents, and its masked ones if it painted them. Returns all that it
+  // can; `masked` stays undefined where nobody asked for it (`with_masked`) and it would cost something.
+  virtual Tokens complete(const Tokens& encoded, const MaskPlan& plan, bool with_masked, PathDrop* drop) = 0;
+
+  // Latents [B,T,D] as `complete` would make visible ones comparable with its masked ones: a change of width, if any.
+  virtual at::Tensor adapt(const at::Tensor& latents) { return latents; }
+  virtual bool adapts() const { return false; }  // whether it changes the width, to `width()`
 };
-TORCH_MODULE(RegressorBlock);
 
-class RegressorImpl : public torch::nn::Module {
- public:
-  RegressorImpl(const CompleterConfig& config, int64_t grid, int64_t encoder_width);
-
-  // Brings class and visible latents to the regressor's width D_r; the identity when it equals the encoder's.
-  at::Tensor adapt(const at::Tensor& latents);
-  // Visible latents [B,V,D_r] (adapted) -> masked latents [B,M,D_r].
-  at::Tensor forward(const at::Tensor& visible, const MaskPlan& plan, PathDrop* drop);
-
-  int64_t width() const { return width_; }
-
-  at::Tensor mask_token;  // [1,1,D_r]
-  Linear adapter{nullptr};
-  LayerNorm adapter_norm{nullptr};
-  torch::nn::ModuleList blocks;
-  LayerNorm norm;  // exists but takes no part when final_norm is off: it then gets no gradient
-
- private:
-  CompleterConfig config_;
-  int64_t width_;
-  at::Tensor positions_;  // [N,D_r] buffer, fixed sine-cosine
-};
-TORCH_MODULE(Regressor);
+// Null for kNone. `painted`: the encoder sees mask tokens and gives masked latents itself. Throws Error for what does
+// not fit together.
+std::shared_ptr<Completer> build_completer(const CompleterConfig& config, int64_t grid, int64_t encoder_width,
+                                           bool painted);
 
 }  // namespace lacuna

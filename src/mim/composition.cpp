@@ -1,5 +1,6 @@
 #include "mim/composition.h"
 
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -11,14 +12,18 @@ namespace {
 constexpr int64_t kUsualSide = 224;
 constexpr int64_t kUsualPatch = 16;
 
-std::vector<std::unique_ptr<Teacher>> open_teachers(const Composition& composition) {
+bool has_teacher(const ObjectiveConfig& c) { return c.kind == ObjectiveKind::kDistill && c.shares.empty(); }
+
+// Teachers with a grid of their own come first: the student's open sides follow them.
+std::vector<std::unique_ptr<Teacher>> open_files(const Composition& composition) {
   std::vector<std::unique_ptr<Teacher>> teachers;
-  for (const ObjectiveConfig& objective : composition.objectives)
-    teachers.push_back(objective.kind == ObjectiveKind::kDistill ? open_teacher(objective.teacher) : nullptr);
+  for (const ObjectiveConfig& c : composition.objectives) {
+    const bool file = has_teacher(c) && origin_of(c.teacher.kind) == TeacherOrigin::kFile;
+    teachers.push_back(file ? open_file_teacher(c.teacher, composition.student.stats) : nullptr);
+  }
   return teachers;
 }
 
-// Sides left open follow the first teacher, so that the grids agree.
 VitConfig settle_sides(const StudentConfig& student, const std::vector<std::unique_ptr<Teacher>>& teachers) {
   VitConfig vit = student.vit;
   vit.image_side = student.image_side.value_or(kUsualSide);
@@ -39,19 +44,8 @@ void check_grid(const Teacher& teacher, const VitConfig& vit) {
         " (input ", teacher.view().side, " px), but the student's form ", vit.grid(), " x ", vit.grid(),
         " (student.image_side ", vit.image_side, ", student.patch_side ", vit.patch_side,
         "). Use a student.image_side of ", teacher.grid() * vit.patch_side,
-        " with this patch side, or leave both open to follow the teacher");
-}
-
-std::shared_ptr<Objective> build_objective(const ObjectiveConfig& c, std::unique_ptr<Teacher> teacher,
-                                           const std::shared_ptr<const Tokenizer>& tokenizer, int64_t student_width) {
-  if (c.kind == ObjectiveKind::kContrast) {
-    invariant(tokenizer != nullptr, "an objective reads captions, but no tokenizer was given");
-    return std::make_shared<Contrast>(c.name, c.weight, c.contrast, tokenizer, student_width);
-  }
-  const Regions& r = c.distill.regions;
-  check(r.cls + r.visible + r.masked > 0, "objective '", c.name,
-        "': all regions have weight 0, so nothing is supervised");
-  return std::make_shared<Distill>(c.name, c.weight, c.distill, std::move(teacher), student_width);
+        " with this patch side, a teacher.image_side of ", vit.grid() * teacher.patch_side(),
+        ", or leave the student's sides open to follow the teacher");
 }
 
 void check_names(const Composition& composition) {
@@ -66,50 +60,140 @@ void check_names(const Composition& composition) {
   }
 }
 
+// Builds the objectives in the order of the list, each with its teacher and head.
+class Builder {
+ public:
+  Builder(const Composition& composition, const VitConfig& vit, Student student, TextStudent text,
+          std::vector<std::unique_ptr<Teacher>> files)
+      : composition_(composition),
+        sides_{.image_side = vit.image_side,
+               .patch_side = vit.patch_side,
+               .stats = composition.student.stats,
+               .kernel = composition.student.kernel},
+        student_(std::move(student)),
+        text_(std::move(text)),
+        files_(std::move(files)) {}
+
+  std::vector<std::shared_ptr<Objective>> build() {
+    std::vector<std::shared_ptr<Objective>> out;
+    for (size_t i = 0; i < composition_.objectives.size(); ++i) out.push_back(objective(i));
+    return out;
+  }
+
+ private:
+  std::shared_ptr<Objective> objective(size_t i) {
+    const ObjectiveConfig& c = composition_.objectives[i];
+    switch (c.kind) {
+      case ObjectiveKind::kContrast:
+        return std::make_shared<Contrast>(c.name, c.weight, c.contrast, text_, student_->vit->config().width);
+      case ObjectiveKind::kMaskedLanguage:
+        return std::make_shared<MaskedLanguage>(c.name, c.weight, c.words, text_);
+      case ObjectiveKind::kDistill:
+        break;
+    }
+    auto distill = c.shares.empty() ? own(i) : shared(c);
+    distills_[c.name] = distill;
+    return distill;
+  }
+
+  std::shared_ptr<Distill> shared(const ObjectiveConfig& c) {
+    const auto found = distills_.find(c.shares);
+    check(found != distills_.end(), "objective '", c.name, "': it shares head and teacher of '", c.shares,
+          "', but no distill objective before it has that name");
+    const Distill& owner = *found->second;
+    return std::make_shared<Distill>(c.name, c.weight, c.distill, owner.teacher(), owner.head(), /*owns=*/false,
+                                     composition_.crops);
+  }
+
+  std::shared_ptr<Distill> own(size_t i) {
+    const ObjectiveConfig& c = composition_.objectives[i];
+    std::unique_ptr<Teacher> teacher = std::move(files_[i]);
+    if (origin_of(c.teacher.kind) == TeacherOrigin::kImage) teacher = make_image_teacher(c.teacher, sides_);
+    std::shared_ptr<Head> head;
+    if (origin_of(c.teacher.kind) == TeacherOrigin::kTwin) {
+      const bool projection = c.distill.head.kind == HeadKind::kProjection;
+      if (projection || c.teacher.with_head)
+        head = build_head(c.distill.head, head_sizes(c.distill.head.bottleneck, {}));
+      teacher = make_twin_teacher(c.teacher, sides_, student_, head, c.distill.head);
+    }
+    check(
+        head || c.distill.head.kind != HeadKind::kProjection, "objective '", c.name,
+        "': a projection's prototypes are what a twin of student and head gives (teacher.kind=momentum or self), not ",
+        teacher->describe(), "; use head.kind=linear or mlp");
+    check_grid(*teacher, student_->vit->config());
+    if (!head) head = build_head(c.distill.head, head_sizes(teacher->width(), teacher->codebook()));
+    return std::make_shared<Distill>(c.name, c.weight, c.distill, std::make_shared<SharedTeacher>(std::move(teacher)),
+                                     head, /*owns=*/true, composition_.crops);
+  }
+
+  HeadSizes head_sizes(int64_t out, const at::Tensor& codebook) const {
+    return {.width = student_->width(), .out = out, .grid = sides_.grid(), .codebook = codebook};
+  }
+
+  const Composition& composition_;
+  StudentSides sides_;
+  Student student_;
+  TextStudent text_;
+  std::vector<std::unique_ptr<Teacher>> files_;  // by objective; null where it has another kind
+  std::map<std::string, std::shared_ptr<Distill>> distills_;
+};
+
 }  // namespace
 
 void ObjectiveConfig::fields(Fields& f) {
   f.add("name", name, {.help = "name in logs and checkpoints"});
   f.add("kind", kind, kObjectiveKinds, {.help = "what sort of objective"});
   f.add("weight", weight, {.help = "its share in the total loss", .min = 0});
+  f.add("shares", shares, {.help = "distill: an earlier objective whose teacher and head this one uses"});
   f.table("teacher", teacher,
           {.help = "what makes the targets; an empty path takes the run's teacher", .shorthand = "path"});
-  f.add("normalize", distill.normalize, kNormalizeKinds, {.help = "how targets are shaped"});
-  f.table("regions", distill.regions, {.help = "which tokens are supervised, and how much"});
-  f.add("reduction", distill.reduction, kReductions, {.help = "how tokens' losses become one number"});
-  f.table("head", distill.head, {.help = "from the student's width to the target's"});
-  f.table("loss", distill.loss, {.help = "distance of prediction and target", .shorthand = "kind"});
-  f.table("text", contrast, {.help = "text tower of a contrast objective"});
+  distill.fields(f);
+  f.table("contrast", contrast, {.help = "of a contrast objective"});
+  f.table("words", words, {.help = "of a masked_language objective"});
 }
 
 void Composition::fields(Fields& f) {
   f.table("mask", mask, {.help = "which patches are hidden"});
+  f.add("crops", crops, {.help = "independent crops of each image in a step", .min = 1, .max = 16});
   f.table("student", student, {.help = "the ViT that is pretrained"});
   f.table("completer", completer, {.help = "how masked latents are made"});
+  f.table("text_tower", text_tower, {.help = "the student of captions, where an objective reads them"});
   f.list("objective", objectives, {.help = "terms of the loss"});
 }
 
 bool reads_captions(const Composition& composition) {
-  for (const ObjectiveConfig& objective : composition.objectives) {
-    if (objective.kind == ObjectiveKind::kContrast) return true;
-  }
-  return false;
+  return std::any_of(composition.objectives.begin(), composition.objectives.end(),
+                     [](const ObjectiveConfig& c) { return c.kind != ObjectiveKind::kDistill; });
+}
+
+bool reads_teacher_files(const Composition& composition) {
+  return std::any_of(composition.objectives.begin(), composition.objectives.end(), [](const ObjectiveConfig& c) {
+    return has_teacher(c) &&
+           (origin_of(c.teacher.kind) == TeacherOrigin::kFile || c.teacher.kind == TeacherKind::kDvae);
+  });
 }
 
 std::unique_ptr<Method> build_method(const Composition& c, const std::shared_ptr<const Tokenizer>& tokenizer,
                                      uint64_t seed) {
   check_names(c);
-  auto teachers = open_teachers(c);
-  const VitConfig vit = settle_sides(c.student, teachers);
-  Student student(vit, c.completer);
-  std::vector<std::shared_ptr<Objective>> objectives;
-  for (size_t i = 0; i < c.objectives.size(); ++i) {
-    if (teachers[i]) check_grid(*teachers[i], vit);
-    objectives.push_back(build_objective(c.objectives[i], std::move(teachers[i]), tokenizer, student->width()));
+  auto files = open_files(c);
+  const VitConfig vit = settle_sides(c.student, files);
+  Student student(c.student, vit, c.completer);
+  TextStudent text{nullptr};
+  if (reads_captions(c)) {
+    invariant(tokenizer != nullptr, "an objective reads captions, but no tokenizer was given");
+    text = TextStudent(c.text_tower, tokenizer);
   }
-  const ViewSpec view{.side = static_cast<int>(vit.image_side), .kernel = Kernel::kBicubic, .stats = c.student.stats};
-  auto method = std::make_unique<Method>(view, Masker(c.mask, vit.grid()), student, std::move(objectives));
-  initialize(method->module(), seed);
+  const ViewSpec view{.side = static_cast<int>(vit.image_side), .kernel = c.student.kernel, .stats = c.student.stats};
+  auto objectives = Builder(c, vit, student, text, std::move(files)).build();  // before the mask: it checks the grids
+  auto method = std::make_unique<Method>(MethodParts{.student_view = view,
+                                                     .masker = Masker(c.mask, vit.grid()),
+                                                     .student = student,
+                                                     .text = text,
+                                                     .objectives = std::move(objectives),
+                                                     .crops = c.crops});
+  initialize(method->module(), seed, c.student.init);
+  method->begin(seed);
   return method;
 }
 
@@ -124,7 +208,10 @@ std::string export_student(const Method& method, const std::filesystem::path& fo
     if (objective->write_towers(folder, method.student()->vit, config)) return "";
   }
   const std::string reason = write_backbone(folder, method.student()->vit, config);
-  return reason.empty() ? "" : "the export cannot be opened by timm: " + reason;
+  if (!reason.empty()) return "the export cannot be opened by timm: " + reason;
+  return method.text() ? "the export holds the vision tower; text tower and projections stay in the checkpoints: " +
+                             why_not_clip(config.vit)
+                       : "";
 }
 
 }  // namespace lacuna

@@ -8,30 +8,36 @@
 
 #include "mim/contrast.h"
 #include "mim/distill.h"
+#include "mim/masked_language.h"
 #include "mim/method.h"
 
 namespace lacuna {
 
-enum class ObjectiveKind { kDistill, kContrast };
+enum class ObjectiveKind { kDistill, kContrast, kMaskedLanguage };
 inline constexpr Named<ObjectiveKind> kObjectiveKinds[] = {
-    {ObjectiveKind::kDistill, "distill", "teacher -> normalize @ regions -> head -> loss"},
-    {ObjectiveKind::kContrast, "contrast", "image against caption"}};
+    {ObjectiveKind::kDistill, "distill", "teacher -> normalize @ region -> head -> loss"},
+    {ObjectiveKind::kContrast, "contrast", "image against caption"},
+    {ObjectiveKind::kMaskedLanguage, "masked_language", "hidden words of the caption"}};
 
 struct ObjectiveConfig {
   std::string name = "target";
   ObjectiveKind kind = ObjectiveKind::kDistill;
   double weight = 1.0;
+  std::string shares;     // another distill objective whose head and teacher this one uses
   TeacherConfig teacher;  // an empty path takes the run's teacher
   DistillConfig distill;
   ContrastConfig contrast;
+  MaskedLanguageConfig words;
 
   void fields(Fields& f);
 };
 
 struct Composition {
   MaskConfig mask;
+  int64_t crops = 1;
   StudentConfig student;
   CompleterConfig completer;
+  TextTowerConfig text_tower;
   std::vector<ObjectiveConfig> objectives;
 
   void fields(Fields& f);
@@ -50,5 +56,6 @@ BackboneConfig backbone_config(const Method& method);
 std::string export_student(const Method& method, const std::filesystem::path& folder);
 
 bool reads_captions(const Composition& composition);
+bool reads_teacher_files(const Composition& composition);  // some objective's teacher is a file
 
 }  // namespace lacuna

@@ -4,80 +4,63 @@
 
 #include "base/error.h"
 #include "mim/health.h"
-#include "nn/vit_fields.h"
 
 namespace lacuna {
-namespace {
-
-constexpr double kLargestScale = 100.0;
-
-TextConfig with_vocabulary(TextConfig config, const Tokenizer& tokenizer) {
-  config.vocabulary = tokenizer.vocab_size();
-  config.end_id = tokenizer.end_id();
-  config.hidden = 4 * config.width;
-  return config;
-}
-
-at::Tensor unit(const at::Tensor& x) {
-  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  return wide / at::linalg_vector_norm(wide, 2, -1, true).clamp_min(1e-12);
-}
-
-}  // namespace
-
 void ContrastConfig::fields(Fields& f) {
-  f.add("width", text.width, {.help = "width of the text tower", .unit = "channels", .min = 4});
-  f.add("depth", text.depth, {.help = "blocks of the text tower", .unit = "blocks", .min = 1});
-  f.add("heads", text.heads, {.help = "attention heads of the text tower", .min = 1});
-  f.add("activation", text.activation, kActivations, {.help = "non-linearity of the text tower's MLPs"});
-  f.add("context", text.context,
-        {.help = "length captions are cut or padded to", .unit = "tokens", .min = 4, .max = 4096});
-  f.add("embed", embed, {.help = "width both towers are projected to", .unit = "channels", .min = 1});
+  f.add("embed", embed, {.help = "width both towers are projected to", .unit = "channels", .min = 1, .max = 65536});
   f.add("temperature", temperature, {.help = "initial temperature of the softmax", .min = 0, .above_min = true});
+  f.add("max_scale", max_scale, {.help = "largest inverse temperature", .min = 1});
+  f.add("pass", pass, kContrastPasses, {.help = "which pass of the student is contrasted"});
+  f.add("total", total, kContrastTotals, {.help = "how the two directions are added"});
 }
 
-at::Tensor contrastive_loss(const at::Tensor& image, const at::Tensor& text, const at::Tensor& logit_scale) {
-  const at::Tensor logits =
-      logit_scale.exp().clamp_max(kLargestScale) * at::matmul(unit(image), unit(text).t());  // [B,B]
-  const at::Tensor own = at::arange(logits.size(0), logits.options().dtype(at::kLong));
-  return (at::cross_entropy_loss(logits, own) + at::cross_entropy_loss(logits.t(), own)) / 2;
+ContrastLosses contrastive_losses(const at::Tensor& image, const at::Tensor& text, const at::Tensor& logit_scale,
+                                  const Ranks& ranks) {
+  const at::Tensor own_image = unit_length(at_least_float(image)), own_text = unit_length(at_least_float(text));
+  const at::Tensor scale = logit_scale.exp();
+  const at::Tensor target = at::arange(image.size(0), image.options().dtype(at::kLong)) + ranks.rank() * image.size(0);
+  const auto rows = [&](const at::Tensor& query, const at::Tensor& keys) {
+    return at::cross_entropy_loss(scale * at::matmul(query, keys.t()), target);
+  };
+  return {.image = rows(own_image, ranks.gather(own_text)), .text = rows(own_text, ranks.gather(own_image))};
 }
 
-Contrast::Contrast(std::string name, double weight, const ContrastConfig& config,
-                   std::shared_ptr<const Tokenizer> tokenizer, int64_t student_width)
+Contrast::Contrast(std::string name, double weight, const ContrastConfig& config, TextStudent text,
+                   int64_t vision_width)
     : Objective(std::move(name), weight),
-      text_config_(with_vocabulary(config.text, *tokenizer)),
-      embed_(config.embed),
-      tokenizer_(std::move(tokenizer)),
-      vision_projection_(register_module("vision_projection", Linear(student_width, config.embed, false))),
-      text_(register_module("text", TextTower(text_config_))),
-      text_projection_(register_module("text_projection", Linear(text_config_.width, config.embed, false))) {
+      config_(config),
+      text_(std::move(text)),
+      vision_projection_(register_module("vision_projection", Linear(vision_width, config.embed, false))),
+      text_projection_(register_module("text_projection", Linear(text_->tower->config().width, config.embed, false))) {
   // A constant rather than a draw; nn/init leaves 0-d parameters alone.
   logit_scale_ = register_parameter("logit_scale", at::scalar_tensor(std::log(1.0 / config.temperature), at::kFloat));
 }
 
-std::string Contrast::describe() const {
-  return text("captions -> text tower of width ", text_config_.width, ", ", text_config_.depth, " blocks, vocabulary ",
-              text_config_.vocabulary, ", context ", text_config_.context, " -> projection to ", embed_,
-              " -> contrast over the batch @ class token, weight ", weight());
-}
+Needs Contrast::needs() const { return {.clean = config_.pass == ContrastPass::kClean, .captions = true}; }
 
-at::Tensor Contrast::token_ids(const std::vector<std::string>& captions, at::Device device) const {
-  std::vector<int64_t> ids;
-  for (const std::string& caption : captions) {
-    const auto row = tokenizer_->encode_padded(caption, static_cast<int>(text_config_.context));
-    ids.insert(ids.end(), row.begin(), row.end());
-  }
-  return torch::tensor(ids, at::kLong).view({static_cast<int64_t>(captions.size()), text_config_.context}).to(device);
+std::string Contrast::describe() const {
+  const TextConfig& t = text_->tower->config();
+  return lacuna::text("captions -> text tower of width ", t.width, ", ", t.depth, " blocks, vocabulary ", t.vocabulary,
+                      ", context ", t.context, " -> projection to ", config_.embed,
+                      " -> contrast over the batch @ class token, weight ", weight());
 }
 
 ObjectiveLosses Contrast::losses(const Step& step) {
-  const at::Tensor image = vision_projection_(step.tokens.cls.squeeze(1));                             // [B,K]
-  const at::Tensor caption = text_projection_(text_(token_ids(step.batch.captions, image.device())));  // [B,K]
-  ObjectiveLosses out{.total = contrastive_loss(image, caption, logit_scale_), .terms = {}, .health = {}};
-  out.terms.emplace_back("scale", logit_scale_.detach().exp());
+  const at::Tensor latents =
+      config_.pass == ContrastPass::kClean ? step.clean.latents : step.passes.at(0).encoded.latents;
+  const at::Tensor image = vision_projection_(latents.select(1, 0));                  // [B,K]
+  const at::Tensor caption = text_projection_(text_->tower->forward(step.text_ids));  // [B,K]
+  step.note("image", image);
+  step.note("caption", caption);
+  const ContrastLosses both = contrastive_losses(image, caption, logit_scale_, *step.context.ranks);
+  const at::Tensor sum = both.image + both.text;
+  ObjectiveLosses out{
+      .total = config_.total == ContrastTotal::kSum ? sum : sum / 2,
+      .terms = {{"image", both.image.detach()}, {"text", both.text.detach()}, {"scale", logit_scale_.detach().exp()}},
+      .health = {}};
   if (step.context.diagnose) {
-    const at::Tensor similarity = at::matmul(unit(image), unit(caption).t()).detach();
+    const at::Tensor similarity =
+        at::matmul(unit_length(at_least_float(image)), unit_length(at_least_float(caption)).t()).detach();
     const at::Tensor own = at::arange(similarity.size(0), similarity.options().dtype(at::kLong));
     out.health = {{"batch_accuracy", similarity.argmax(1).eq(own).to(at::kFloat).mean()},
                   {"rank", effective_rank(image)}};
@@ -85,13 +68,23 @@ ObjectiveLosses Contrast::losses(const Step& step) {
   return out;
 }
 
+void Contrast::after_step(const StepContext&) {
+  const at::NoGradGuard no_grad;
+  logit_scale_.clamp_(0.0, std::log(config_.max_scale));
+}
+
 bool Contrast::write_towers(const std::filesystem::path& folder, const Vit& vit, const BackboneConfig& config) const {
-  const ClipConfig clip{
-      .vision = config.vit, .text = text_config_, .embed = embed_, .stats = config.stats, .kernel = config.kernel};
+  if (!why_not_clip(config.vit).empty()) return false;
+  const ClipConfig clip{.vision = config.vit,
+                        .text = text_->tower->config(),
+                        .embed = config_.embed,
+                        .stats = config.stats,
+                        .kernel = config.kernel};
   NamedTensors tensors = named_tensors(*vit, "vision.");
+  for (auto& item : named_tensors(*text_->tower, "text.")) tensors.push_back(item);
   for (auto& item : named_tensors(*this)) tensors.push_back(item);
   write_clip_folder(folder, clip, tensors);
-  tokenizer_->save(folder);
+  text_->tokenizer().save(folder);
   return true;
 }
 

@@ -1,12 +1,11 @@
 #include "mim/health.h"
 
+#include "nn/layers.h"
+
 namespace lacuna {
 namespace {
 
-at::Tensor unit_rows(const at::Tensor& x) {
-  const at::Tensor rows = x.detach().to(at::kFloat).reshape({-1, x.size(-1)});
-  return rows / at::linalg_vector_norm(rows, 2, -1, true).clamp_min(1e-12);
-}
+at::Tensor unit_rows(const at::Tensor& x) { return unit_length(x.detach().to(at::kFloat).reshape({-1, x.size(-1)})); }
 
 }  // namespace
 
@@ -19,6 +18,23 @@ at::Tensor trivial_cosine(const at::Tensor& target) {
 }
 
 at::Tensor target_variance(const at::Tensor& target) { return 1 - unit_rows(target).mean(0).square().sum(); }
+
+at::Tensor class_accuracy(const at::Tensor& prediction, const at::Tensor& ids) {
+  return prediction.detach().argmax(-1, /*keepdim=*/true).eq(ids).to(at::kFloat).mean();
+}
+
+at::Tensor largest_class_share(const at::Tensor& ids) {
+  return at::bincount(ids.flatten()).max().to(at::kFloat) / static_cast<double>(ids.numel());
+}
+
+at::Tensor mean_entropy(const at::Tensor& probabilities) {
+  return -(probabilities * probabilities.clamp_min(1e-30).log()).sum(-1).mean().to(at::kFloat);
+}
+
+at::Tensor entropy_of_mean(const at::Tensor& probabilities) {
+  const at::Tensor mean = probabilities.reshape({-1, probabilities.size(-1)}).mean(0);
+  return -(mean * mean.clamp_min(1e-30).log()).sum().to(at::kFloat);
+}
 
 at::Tensor effective_rank(const at::Tensor& features) {
   at::Tensor rows = features.detach().to(at::kFloat).reshape({-1, features.size(-1)});

@@ -20,6 +20,12 @@ at::Tensor target_variance(const at::Tensor& target);
 // the features really use. [.., D]; at most kRankRows rows are looked at.
 at::Tensor effective_rank(const at::Tensor& features);
 
+// For classes and probabilities. `prediction` are logits [B,R,K], `ids` [B,R,1], `probabilities` [B,R,K].
+at::Tensor class_accuracy(const at::Tensor& prediction, const at::Tensor& ids);
+at::Tensor largest_class_share(const at::Tensor& ids);        // accuracy of the best constant answer
+at::Tensor mean_entropy(const at::Tensor& probabilities);     // nats; 0 says the targets are one-hot
+at::Tensor entropy_of_mean(const at::Tensor& probabilities);  // nats; 0 says all targets are the same: collapse
+
 inline constexpr int64_t kRankRows = 2048;
 
 }  // namespace lacuna

@@ -1,36 +1,32 @@
 #pragma once
-// Which patches are hidden, and picking tokens by it. Tokens are picked first and computed on afterwards: no head and
-// no loss ever sees a mask.
+// Which patches are hidden: the settings, and drawing a plan by them. The generators themselves are in mask_draw.h.
 
+#include <cstdint>
 #include <optional>
 #include <span>
-#include <vector>
 
 #include "base/config.h"
-#include "base/rng.h"
+#include "mim/mask_plan.h"
 #include "nn/torch.h"
 
 namespace lacuna {
 
-// The split of a batch's patches. Every sample has the same counts; rows are flat indices into [B*N], ascending within
-// a sample.
-struct MaskPlan {
-  int64_t batch = 0;
-  int64_t patches = 0;  // N = V + M
-  at::Tensor visible;   // [B*V] int64
-  at::Tensor masked;    // [B*M] int64
+enum class MaskKind { kNone, kRandom, kBlock, kBlockToppedUp, kBlockLoose, kAttention };
+inline constexpr Named<MaskKind> kMaskKinds[] = {
+    {MaskKind::kNone, "none", "every patch is visible"},
+    {MaskKind::kRandom, "random", "patches, or squares of them, drawn one by one"},
+    {MaskKind::kBlock, "block", "rectangles until the count is exact"},
+    {MaskKind::kBlockToppedUp, "block_topped_up", "rectangles, then single patches until the count is exact"},
+    {MaskKind::kBlockLoose, "block_loose", "rectangles until none is found; may hide fewer than the count"},
+    {MaskKind::kAttention, "attention", "patches that the guide's class token attends to stay visible more often"}};
 
-  int64_t visible_count() const { return visible.numel() / batch; }
-  int64_t masked_count() const { return masked.numel() / batch; }
-
-  // Inverse of picking: visible [B,V,X] and masked [B,M,X] back in raster order, [B,N,X].
-  at::Tensor restore(const at::Tensor& visible_rows, const at::Tensor& masked_rows) const;
-};
-
-enum class MaskKind { kNone, kRandom, kBlock };
-inline constexpr Named<MaskKind> kMaskKinds[] = {{MaskKind::kNone, "none", "every patch is visible"},
-                                                 {MaskKind::kRandom, "random", "patches drawn one by one"},
-                                                 {MaskKind::kBlock, "block", "rectangles until the count is exact"}};
+// How ratio * N becomes a whole number of hidden patches. Official generators differ.
+enum class Rounding { kDown, kKeepDown, kUp, kNearest };
+inline constexpr Named<Rounding> kRoundings[] = {
+    {Rounding::kDown, "down", "the integer part of ratio * N is hidden"},
+    {Rounding::kKeepDown, "keep_down", "the integer part of (1 - ratio) * N stays visible"},
+    {Rounding::kUp, "up", "the next whole number"},
+    {Rounding::kNearest, "nearest", "the nearest whole number, halves to even"}};
 
 struct MaskConfig {
   MaskKind kind = MaskKind::kBlock;
@@ -39,37 +35,35 @@ struct MaskConfig {
   int64_t min_block = 16;
   std::optional<int64_t> max_block;
   double min_aspect = 0.3;
+  int64_t unit = 1;
+  std::optional<double> ratio_max;
+  double clean_share = 0;
+  Rounding rounding = Rounding::kDown;
 
   void fields(Fields& f);
 
-  // Hidden patches of a grid with N patches: `count`, or the integer part of ratio * N as the official generators.
+  // The most patches that a sample hides on a grid of N: `count`, or the rounded share. A ratio counts whole squares of
+  // unit x unit patches.
   int64_t hidden(int64_t patches) const;
+  // Whether samples of one batch may hide different numbers of patches.
+  bool may_be_uneven() const;
 };
 
-// Where a masker takes its numbers from. Tests replay recorded draws through it.
-class DrawSource {
- public:
-  virtual ~DrawSource() = default;
-  virtual double uniform(double low, double high) = 0;
-  virtual int64_t integer(int64_t low, int64_t high) = 0;  // both ends included
-};
-
-// Rectangles of log-uniform aspect and uniform area until exactly `count` cells of the G x G grid are set; a rectangle
-// that would overshoot is not placed (cae.md section 2; official furnace/masking_generator.py). 1 = masked.
-std::vector<uint8_t> block_mask(int64_t grid, int64_t count, const MaskConfig& config, DrawSource& draws);
-
-// `count` of N cells, every subset equally likely.
-std::vector<uint8_t> random_mask(int64_t patches, int64_t count, DrawSource& draws);
-
-// From one mask [N] per sample (1 = masked). All must hide the same number.
-MaskPlan plan_from_masks(std::span<const std::vector<uint8_t>> masks, at::Device device);
-
-// Draws one mask per sample from (seed, epoch, sample): the same on any rank.
+// Draws one mask per sample from (seed, epoch, sample, crop): the same on any rank.
 class Masker {
  public:
+  // Throws Error for settings that leave no patch visible, contradict each other, or cannot be met on a grid of
+  // grid x grid patches. A mask that hides nothing is allowed; whether that makes sense is for the caller to say.
   Masker(const MaskConfig& config, int64_t grid);
-  MaskPlan draw(uint64_t seed, uint64_t epoch, std::span<const int64_t> samples, at::Device device) const;
+
+  // `crop` numbers the independent views of one sample. `guide` [B,N] is the importance of each patch, finite and not
+  // negative; the attention kind needs it, the others ignore it.
+  MaskPlan draw(uint64_t seed, uint64_t epoch, std::span<const int64_t> samples, at::Device device, int crop = 0,
+                const at::Tensor& guide = {}) const;
+
+  bool needs_guide() const { return config_.kind == MaskKind::kAttention; }
   const MaskConfig& config() const { return config_; }
+  int64_t grid() const { return grid_; }
 
  private:
   MaskConfig config_;

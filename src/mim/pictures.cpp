@@ -61,8 +61,9 @@ std::vector<uint8_t> mask_of(const MaskPlan& plan, int64_t sample) {
   std::vector<uint8_t> mask(static_cast<size_t>(plan.patches), 0);
   const at::Tensor rows = plan.masked.to(at::kCPU);
   const int64_t* row = rows.data_ptr<int64_t>();
-  const int64_t count = plan.masked_count();
-  for (int64_t i = 0; i < count; ++i) mask[static_cast<size_t>(row[sample * count + i] - sample * plan.patches)] = 1;
+  for (int64_t i = 0; i < rows.numel(); ++i) {
+    if (row[i] / plan.patches == sample) mask[static_cast<size_t>(row[i] % plan.patches)] = 1;
+  }
   return mask;
 }
 
@@ -120,7 +121,7 @@ std::vector<Metric> PictureWriter::run(int64_t step) {
   const at::NoGradGuard no_grad;
   const StepContext context{.seed = seed_, .step = step, .training = false};
   const MaskPlan plan = method_.plan(batch_, context);
-  const PatchMaps maps = method_.maps(batch_, plan, context);
+  const PatchMaps maps = method_.maps(batch_, context);
   if (!maps.agreement.defined()) return {};
   std::filesystem::create_directories(folder_);
   write_png(folder_ / text("step-", step, ".png"), draw(plan, maps));
@@ -135,11 +136,12 @@ Image PictureWriter::draw(const MaskPlan& plan, const PatchMaps& maps) const {
     const int factor = std::max(1, (kPanelSide + image.width - 1) / image.width),
               cell = image.width * factor / static_cast<int>(grid);
     const auto sample = static_cast<int64_t>(i);
-    const at::Tensor similarity = maps.similarity[sample];
-    const std::vector<Image> panels = {
-        enlarge(image, factor), enlarge(hide(image, mask_of(plan, sample), grid), factor),
-        draw_map(maps.agreement[sample], grid, cell, 0, 1),
-        draw_map(similarity, grid, cell, similarity.min().item<double>(), similarity.max().item<double>() + 1e-9)};
+    std::vector<Image> panels = {enlarge(image, factor), enlarge(hide(image, mask_of(plan, sample), grid), factor),
+                                 draw_map(maps.agreement[sample], grid, cell, 0, 1)};
+    if (maps.similarity.defined()) {
+      const at::Tensor map = maps.similarity[sample];
+      panels.push_back(draw_map(map, grid, cell, map.min().item<double>(), map.max().item<double>() + 1e-9));
+    }
     rows.push_back(panel_row(panels, kMargin));
   }
   return stack_rows(rows);

@@ -1,69 +1,53 @@
 #include "mim/teacher.h"
 
-#include "base/error.h"
-#include "nn/clip.h"
-
 namespace lacuna {
-namespace {
-
-class ClipTeacher : public Teacher {
- public:
-  explicit ClipTeacher(const TeacherConfig& config)
-      : config_(config), clip_(read_clip_config(config.path)), tower_(load_clip_vision(config.path, clip_)) {}
-
-  ViewSpec view() const override {
-    return {.side = static_cast<int>(clip_.vision.image_side), .kernel = clip_.kernel, .stats = clip_.stats};
-  }
-  int64_t grid() const override { return clip_.vision.grid(); }
-  int64_t patch_side() const override { return clip_.vision.patch_side; }
-  int64_t width() const override {
-    return config_.layer == TeacherLayer::kProjected ? clip_.embed : clip_.vision.width;
-  }
-
-  std::string describe() const override {
-    const VitConfig& v = clip_.vision;
-    const char* activation = v.activation == Activation::kQuickGelu ? "QuickGELU"
-                             : v.activation == Activation::kGelu    ? "GELU"
-                                                                    : "GELU (tanh)";
-    return text("CLIP vision tower ", config_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
-                " heads, ", activation, ", input ", v.image_side, " px, patches of ", v.patch_side, " px (grid ",
-                v.grid(), " x ", v.grid(), "), targets of width ", width(), ", mean ", clip_.stats.mean[0], " ",
-                clip_.stats.mean[1], " ", clip_.stats.mean[2], ", std ", clip_.stats.std[0], " ", clip_.stats.std[1],
-                " ", clip_.stats.std[2]);
-  }
-
-  // Under no-grad, not inference mode: inference tensors cannot take part in a loss.
-  Tokens observe(const at::Tensor& images, const MaskPlan& plan) override {
-    const at::NoGradGuard no_grad;
-    at::Tensor x = tower_->vit->run_blocks(images.to(tower_->projection->weight.scalar_type()), {}, nullptr, nullptr);
-    if (config_.layer != TeacherLayer::kLastBlock) x = tower_->vit->norm(x);
-    if (config_.layer == TeacherLayer::kProjected) x = tower_->projection(x);
-    return split_tokens(x, plan);
-  }
-
-  void to(at::Device device, at::ScalarType dtype) override { tower_->to(device, dtype); }
-
- private:
-  TeacherConfig config_;
-  ClipConfig clip_;
-  ClipVision tower_;
-};
-
-}  // namespace
 
 void TeacherConfig::fields(Fields& f) {
   f.add("kind", kind, kTeacherKinds, {.help = "what makes the targets"});
-  f.add("path", path,
-        {.help = "folder of the teacher: config.json and model.safetensors, as save_pretrained writes them"});
-  f.add("layer", layer, kTeacherLayers, {.help = "which of its features are the targets"});
+  f.add("path", path, {.help = "folder or file of the teacher's weights"});
+  f.add("layer", layer, kTeacherLayers, {.help = "which features of a ViT are the targets"});
+  f.add("top_blocks", top_blocks,
+        {.help = "average of the outputs of this many last blocks instead; 0 takes `layer`", .min = 0, .max = 1024});
+  f.add("pixels", pixels, kTeacherPixels, {.help = "how its pixels are normalised"});
+  f.add("image_side", image_side,
+        {.help = "side of its input; auto is what it was trained at; another one resizes its positions",
+         .unit = "pixels",
+         .min = 1,
+         .max = 8192});
+  f.add("resize", resize, kPositionResizes, {.help = "how its positions are resized"});
+  f.add("sees", sees, kTeacherSights, {.help = "momentum, self, random: what of the image it is shown"});
+  f.table("momentum", momentum, {.help = "momentum: the share of the old weights that is kept"});
+  f.add("update", update, kMomentumUpdates, {.help = "momentum: when it follows"});
+  f.add("drop_path", drop_path, {.help = "momentum, self: with the student's stochastic depth"});
+  f.add("with_head", with_head,
+        {.help = "momentum, self: targets are what the head makes of its tokens; always so for a projection"});
+  f.add("layout", layout, kPixelOrders, {.help = "pixels: their order within a patch"});
+  f.add("hog_bins", hog_bins, {.help = "hog: orientations", .min = 1, .max = 64});
+  f.add("hog_cell", hog_cell, {.help = "hog: side of a cell", .unit = "pixels", .min = 1, .max = 256});
+  f.add("hog_window", hog_window,
+        {.help = "hog: side of a Gaussian window; 0 is none, as the official code", .unit = "pixels", .min = 0});
 }
 
-std::unique_ptr<Teacher> open_teacher(const TeacherConfig& config) {
-  check(!config.path.empty(),
-        "teacher: no folder given; set teacher=DIR, a CLIP folder with config.json and model.safetensors");
-  check(std::filesystem::is_directory(config.path), "teacher: ", config.path.string(),
-        " is not a folder; expected a CLIP folder with config.json and model.safetensors");
-  return std::make_unique<ClipTeacher>(config);
+TeacherOrigin origin_of(TeacherKind kind) {
+  switch (kind) {
+    case TeacherKind::kClip:
+    case TeacherKind::kVit:
+    case TeacherKind::kVqkd:
+      return TeacherOrigin::kFile;
+    case TeacherKind::kDvae:
+    case TeacherKind::kPixels:
+    case TeacherKind::kHog:
+      return TeacherOrigin::kImage;
+    case TeacherKind::kMomentum:
+    case TeacherKind::kSelf:
+    case TeacherKind::kRandom:
+      return TeacherOrigin::kTwin;
+  }
+  return TeacherOrigin::kFile;
+}
+
+at::Tensor class_grid(const at::Tensor& ids) {
+  return at::cat({at::full({ids.size(0), 1}, -1, ids.options()), ids}, 1).unsqueeze(2);
 }
 
 }  // namespace lacuna

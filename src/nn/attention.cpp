@@ -19,9 +19,11 @@ bool fused_is_slow(const at::Tensor& q) {
   return q.device().is_cpu() && q.scalar_type() == at::kBFloat16 && at::GradMode::is_enabled() && q.requires_grad();
 }
 
-at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {  // [B,H,T,d] each
+// q [B,H,Tq,d], k [B,H,Tk,d] -> [B,H,Tq,Tk]
+at::Tensor scores(const at::Tensor& q, const at::Tensor& k, const at::Tensor& bias) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(3)));
-  return at::matmul(at::softmax(at::matmul(q * scale, k.transpose(2, 3)), -1), v);
+  const at::Tensor s = at::matmul(q * scale, k.transpose(2, 3));
+  return bias.defined() ? s + bias : s;
 }
 
 void check_heads(int64_t width, int64_t heads) {
@@ -30,10 +32,22 @@ void check_heads(int64_t width, int64_t heads) {
 
 }  // namespace
 
-at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal) {
+at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t heads, bool causal,
+                  const at::Tensor& bias) {
   const at::Tensor q_BHTd = split_heads(q, heads), k_BHTd = split_heads(k, heads), v_BHTd = split_heads(v, heads);
-  if (!causal && fused_is_slow(q)) return merge_heads(plain_attention(q_BHTd, k_BHTd, v_BHTd));
-  return merge_heads(at::scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, {}, 0.0, causal));
+  const bool plain =
+      fused_is_slow(q) || (bias.defined() && bias.requires_grad());  // a bias with gradient has no fused form
+  if (!causal && plain) return merge_heads(at::matmul(at::softmax(scores(q_BHTd, k_BHTd, bias), -1), v_BHTd));
+  const std::optional<at::Tensor> mask = bias.defined() ? std::optional(bias.to(q.scalar_type())) : std::nullopt;
+  invariant(!causal || !mask, "attention cannot be causal and biased at once");
+  return merge_heads(at::scaled_dot_product_attention(q_BHTd, k_BHTd, v_BHTd, mask, 0.0, causal));
+}
+
+at::Tensor attention_row(const at::Tensor& q, const at::Tensor& k, int64_t heads, int64_t token,
+                         const at::Tensor& bias) {
+  const at::Tensor row = split_heads(q, heads).slice(2, token, token + 1);
+  const at::Tensor own = bias.defined() ? bias.slice(2, token, token + 1) : bias;
+  return at::softmax(scores(row, split_heads(k, heads), own), -1).squeeze(2);
 }
 
 SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal)
@@ -47,10 +61,19 @@ SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias,
   v_bias = register_parameter("v_bias", torch::empty({width}));
 }
 
-at::Tensor SelfAttentionImpl::forward(const at::Tensor& x) {
-  const at::Tensor bias = q_bias.defined() ? at::cat({q_bias, at::zeros_like(v_bias), v_bias}) : qkv->bias;
-  const auto parts = at::linear(x, qkv->weight, bias).chunk(3, -1);  // each [B,T,D]
-  return proj(attend(parts[0], parts[1], parts[2], heads_, causal_));
+std::vector<at::Tensor> SelfAttentionImpl::project(const at::Tensor& x) {
+  const at::Tensor offset = q_bias.defined() ? at::cat({q_bias, at::zeros_like(v_bias), v_bias}) : qkv->bias;
+  return at::linear(x, qkv->weight, offset).chunk(3, -1);
+}
+
+at::Tensor SelfAttentionImpl::forward(const at::Tensor& x, const at::Tensor& bias) {
+  const auto qkv_parts = project(x);
+  return proj(attend(qkv_parts[0], qkv_parts[1], qkv_parts[2], heads_, causal_, bias));
+}
+
+at::Tensor SelfAttentionImpl::probabilities(const at::Tensor& x, int64_t token, const at::Tensor& bias) {
+  const auto qkv_parts = project(x);
+  return attention_row(qkv_parts[0], qkv_parts[1], heads_, token, bias);
 }
 
 CrossAttentionImpl::CrossAttentionImpl(int64_t width, int64_t heads)

@@ -1,5 +1,6 @@
 #include "nn/backbone.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -18,13 +19,34 @@ constexpr const char* kOurConfig = "lacuna.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr std::size_t kMaxPointerBytes = 256;
 
-// timm's names of a ViT. A network without key bias gets zeros there; softmax cancels them.
+// timm has two networks: its ViT, and its BEiT for those with a relative position bias. They name attention biases and
+// layer scale differently.
+bool is_beit(const VitConfig& c) { return c.relative_bias != RelativeBiasKind::kNone; }
+
+// A network without key bias gets zeros there in a ViT; softmax cancels them.
+void add_attention_names(std::vector<KeyRule>& block, const VitConfig& c) {
+  const std::string attn = "blocks.{i}.attn.";
+  block.push_back({{attn + "qkv.weight"}, {attn + "qkv.weight"}});
+  if (is_beit(c) && c.qkv_bias == QkvBias::kQueryValue) {
+    for (const std::string bias : {"q_bias", "v_bias"}) block.push_back({{attn + bias}, {attn + bias}});
+  } else if (c.qkv_bias == QkvBias::kQueryValue) {
+    block.push_back({{attn + "q_bias", "0", attn + "v_bias"}, {attn + "qkv.bias"}});
+  } else {
+    block.push_back({{attn + "qkv.bias"}, {attn + "qkv.bias"}});
+  }
+  if (c.relative_bias == RelativeBiasKind::kPerBlock)
+    block.push_back({{"relative_biases.{i}.relative_position_bias_table"}, {attn + "relative_position_bias_table"}});
+}
+
 KeyMap timm_key_map(const VitConfig& c) {
   KeyMap map;
   map.rules.push_back({{"cls_token"}, {"cls_token"}});
   map.rules.push_back({{"pos_embed"}, {"pos_embed"}});
   map.rules.push_back({{"patch_embed.weight"}, {"patch_embed.proj.weight"}, {c.width, 3, c.patch_side, c.patch_side}});
   map.rules.push_back({{"patch_embed.bias"}, {"patch_embed.proj.bias"}});
+  if (c.relative_bias == RelativeBiasKind::kShared)
+    map.rules.push_back(
+        {{"relative_biases.0.relative_position_bias_table"}, {"rel_pos_bias.relative_position_bias_table"}});
   map.add("norm_pre", "norm_pre");
   map.add("norm", "norm");
   std::vector<KeyRule> block;
@@ -32,14 +54,9 @@ KeyMap timm_key_map(const VitConfig& c) {
     for (const std::string leaf : {".weight", ".bias"})
       block.push_back({{"blocks.{i}." + layer + leaf}, {"blocks.{i}." + layer + leaf}});
   }
-  block.push_back({{"blocks.{i}.attn.qkv.weight"}, {"blocks.{i}.attn.qkv.weight"}});
-  if (c.qkv_bias == QkvBias::kQueryValue) {
-    block.push_back({{"blocks.{i}.attn.q_bias", "0", "blocks.{i}.attn.v_bias"}, {"blocks.{i}.attn.qkv.bias"}});
-  } else {
-    block.push_back({{"blocks.{i}.attn.qkv.bias"}, {"blocks.{i}.attn.qkv.bias"}});
-  }
-  for (const std::string scale : {"ls1.gamma", "ls2.gamma"})
-    block.push_back({{"blocks.{i}." + scale}, {"blocks.{i}." + scale}});
+  add_attention_names(block, c);
+  for (const auto& [ours, beit] : {std::pair("ls1.gamma", "gamma_1"), std::pair("ls2.gamma", "gamma_2")})
+    block.push_back({{std::string("blocks.{i}.") + ours}, {std::string("blocks.{i}.") + (is_beit(c) ? beit : ours)}});
   map.add_each_block(c.depth, block);
   return map;
 }
@@ -49,6 +66,9 @@ std::string why_not_timm(const VitConfig& c) {
   if (c.pre_norm != !c.patch_bias)
     return "timm's ViT has a norm before the blocks exactly when its patch embedding has no bias";
   if (std::abs(c.norm_eps - 1e-6) > 1e-12) return "timm's ViT normalises with epsilon 1e-6";
+  if (is_beit(c) && c.qkv_bias != QkvBias::kQueryValue)
+    return "timm's BEiT, which has the relative position bias, has biases on query and value only";
+  if (is_beit(c) && c.pre_norm) return "timm's BEiT has no norm before the blocks";
   return "";
 }
 
@@ -68,11 +88,18 @@ Json timm_config(const BackboneConfig& config) {
                     {"num_heads", c.heads},
                     {"mlp_ratio", static_cast<double>(c.hidden) / static_cast<double>(c.width)},
                     {"qkv_bias", c.qkv_bias != QkvBias::kNone},
-                    {"class_token", true},
-                    {"global_pool", "token"},
-                    {"pre_norm", c.pre_norm}};
+                    {"global_pool", "token"}};
+  if (is_beit(c)) {
+    arguments["use_abs_pos_emb"] = c.positions != Positions::kNone;
+    arguments["use_rel_pos_bias"] = c.relative_bias == RelativeBiasKind::kPerBlock;
+    arguments["use_shared_rel_pos_bias"] = c.relative_bias == RelativeBiasKind::kShared;
+  } else {
+    arguments["class_token"] = true;
+    arguments["pre_norm"] = c.pre_norm;
+    if (c.positions == Positions::kNone) arguments["pos_embed"] = "none";
+  }
   if (c.layer_scale) arguments["init_values"] = *c.layer_scale;
-  return {{"architecture", "vit_base_patch16_224"},
+  return {{"architecture", is_beit(c) ? "beit_base_patch16_224" : "vit_base_patch16_224"},
           {"num_classes", 0},
           {"num_features", c.width},
           {"global_pool", "token"},
@@ -95,7 +122,7 @@ NamedTensors vit_tensors(const Vit& vit) { return named_tensors(*vit, "", /*buff
 
 BackboneConfig config_from(const Json& json, const std::string& source) {
   BackboneConfig config;
-  from_json(json, source, config);
+  apply(Settings::from_json(json, source), config);  // a field that an older writer did not know keeps its default
   validate(config.vit);
   return config;
 }
@@ -151,7 +178,14 @@ void BackboneConfig::fields(Fields& f) {
 std::string write_backbone(const fs::path& folder, const Vit& vit, const BackboneConfig& config) {
   fs::create_directories(folder);
   std::vector<at::Tensor> keep;
-  const NamedTensors tensors = export_weights(vit_tensors(vit), timm_key_map(config.vit));
+  const KeyMap map = timm_key_map(config.vit);
+  for (const auto& item : vit_tensors(vit)) {
+    const bool written = std::any_of(map.rules.begin(), map.rules.end(), [&](const KeyRule& rule) {
+      return std::find(rule.ours.begin(), rule.ours.end(), item.first) != rule.ours.end();
+    });
+    invariant(written, "the export has no name for ", item.first);
+  }
+  const NamedTensors tensors = export_weights(vit_tensors(vit), map);
   write_safetensors(folder / kWeights, to_views(tensors, keep), {{"format", "pt"}});
   const std::string reason = why_not_timm(config.vit);
   if (reason.empty()) write_json_atomic(folder / "config.json", timm_config(config));
@@ -185,7 +219,7 @@ Backbone open_backbone(const fs::path& named) {
 
 Backbone random_like(const Backbone& backbone, uint64_t seed) {
   Backbone out{.config = backbone.config, .vit = Vit(backbone.config.vit), .origin = "random weights"};
-  initialize(*out.vit, seed, "student.vit");
+  initialize(*out.vit, seed, InitScheme::kCae, "student.vit");
   out.vit->eval();
   return out;
 }

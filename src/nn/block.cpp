@@ -12,8 +12,8 @@ BlockImpl::BlockImpl(const BlockConfig& c)
   ls2 = register_module("ls2", LayerScale(c.width, *c.layer_scale));
 }
 
-at::Tensor BlockImpl::forward(const at::Tensor& x, double drop_rate, PathDrop* drop) {
-  at::Tensor branch = attn(norm1(x));
+at::Tensor BlockImpl::forward(const at::Tensor& x, double drop_rate, PathDrop* drop, const at::Tensor& bias) {
+  at::Tensor branch = attn(norm1(x), bias);
   const at::Tensor middle = add_branch(x, ls1 ? ls1(branch) : branch, drop_rate, drop);
   branch = mlp(norm2(middle));
   return add_branch(middle, ls2 ? ls2(branch) : branch, drop_rate, drop);

@@ -1,5 +1,6 @@
 #pragma once
-// The pre-norm transformer block of every tower: x += ls1 attn(norm1 x); x += ls2 mlp(norm2 x).
+// The pre-norm transformer block of every tower: x += ls1 attn(norm1 x); x += ls2 mlp(norm2 x). `bias` is added to the
+// attention's scores (see attend).
 
 #include <optional>
 
@@ -22,7 +23,8 @@ struct BlockConfig {
 class BlockImpl : public torch::nn::Module {
  public:
   explicit BlockImpl(const BlockConfig& config);
-  at::Tensor forward(const at::Tensor& x, double drop_rate = 0, PathDrop* drop = nullptr);  // [B,T,D] -> [B,T,D]
+  // [B,T,D] -> [B,T,D]
+  at::Tensor forward(const at::Tensor& x, double drop_rate = 0, PathDrop* drop = nullptr, const at::Tensor& bias = {});
 
   LayerNorm norm1;
   SelfAttention attn;

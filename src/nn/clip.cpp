@@ -4,6 +4,10 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/json_reader.h"
+#include "nn/preprocessing.h"
+#include "nn/vit_names.h"
+#include "nn/weight_file.h"
 
 namespace lacuna {
 namespace {
@@ -12,58 +16,10 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr std::size_t kMaxConfigBytes = 16u << 20;
-constexpr int64_t kMaxSize = 1 << 20;  // no width, depth or vocabulary of a real network is larger
-
-const std::vector<std::pair<std::string, Activation>>& activation_names() {
-  static const std::vector<std::pair<std::string, Activation>> kNames = {{"gelu", Activation::kGelu},
-                                                                         {"quick_gelu", Activation::kQuickGelu},
-                                                                         {"gelu_new", Activation::kGeluTanh},
-                                                                         {"gelu_pytorch_tanh", Activation::kGeluTanh}};
-  return kNames;
-}
-
-// One object of a JSON file, read key by key with messages that name the file.
-class Reader {
- public:
-  Reader(const Json& json, std::string where) : json_(json), where_(std::move(where)) {
-    check(json_.is_object(), where_, ": expected an object");
-  }
-
-  int64_t size(const char* key, int64_t fallback) const {
-    if (!json_.contains(key)) return fallback;
-    const Json& value = json_[key];
-    check(value.is_number_integer() && value.get<int64_t>() > 0 && value.get<int64_t>() <= kMaxSize, where_, ": key '",
-          key, "' must be a positive integer up to ", kMaxSize, ", found ", value.dump());
-    return value.get<int64_t>();
-  }
-  double number(const char* key, double fallback) const {
-    if (!json_.contains(key)) return fallback;
-    check(json_[key].is_number(), where_, ": key '", key, "' must be a number, found ", json_[key].dump());
-    return json_[key].get<double>();
-  }
-  std::string word(const char* key, const char* fallback) const {
-    if (!json_.contains(key)) return fallback;
-    check(json_[key].is_string(), where_, ": key '", key, "' must be a word, found ", json_[key].dump());
-    return json_[key].get<std::string>();
-  }
-  Activation activation(const char* key, const char* fallback) const {
-    const std::string found = word(key, fallback);
-    std::string known;
-    for (const auto& [name, value] : activation_names()) {
-      if (name == found) return value;
-      known += (known.empty() ? "" : ", ") + name;
-    }
-    fail(where_, ": key '", key, "' is '", found, "'; known activations are ", known);
-  }
-
- private:
-  const Json& json_;
-  std::string where_;
-};
 
 // The fallbacks are transformers' own: save_pretrained may leave out what equals them.
 VitConfig read_vision(const Json& json, const std::string& where) {
-  const Reader in(json, where);
+  const JsonReader in(json, where);
   VitConfig c;
   c.image_side = in.size("image_size", 224);
   c.patch_side = in.size("patch_size", 32);
@@ -86,7 +42,7 @@ VitConfig read_vision(const Json& json, const std::string& where) {
 }
 
 TextConfig read_text(const Json& json, const std::string& where) {
-  const Reader in(json, where);
+  const JsonReader in(json, where);
   TextConfig c;
   c.vocabulary = in.size("vocab_size", 49408);
   c.context = in.size("max_position_embeddings", 77);
@@ -104,59 +60,14 @@ TextConfig read_text(const Json& json, const std::string& where) {
   return c;
 }
 
-std::array<double, 3> read_channels(const Json& json, const char* key, const std::array<double, 3>& fallback,
-                                    const std::string& where) {
-  if (!json.contains(key)) return fallback;
-  const Json& values = json[key];
-  check(values.is_array() && values.size() == 3, where, ": key '", key, "' must be three numbers, found ",
-        values.dump());
-  std::array<double, 3> out{};
-  for (size_t i = 0; i < 3; ++i) {
-    check(values[i].is_number(), where, ": key '", key, "' must be three numbers, found ", values.dump());
-    out[i] = values[i].get<double>();
-  }
-  return out;
-}
-
-// Pillow's numbering of resampling filters, which image processors store.
-Kernel read_kernel(const Json& json, const std::string& where) {
-  const Json found = json.value("resample", Json(3));
-  check(found.is_number_integer(), where, ": key 'resample' must be an integer, found ", found.dump());
-  const int64_t code = found.get<int64_t>();
-  if (code == 1) return Kernel::kLanczos;
-  if (code == 2) return Kernel::kBilinear;
-  if (code == 3) return Kernel::kBicubic;
-  if (code == 4) return Kernel::kBox;
-  if (code == 5) return Kernel::kHamming;
-  fail(where, ": key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found ",
-       code);
-}
-
-int64_t kernel_code(Kernel kernel) {
-  switch (kernel) {
-    case Kernel::kLanczos:
-      return 1;
-    case Kernel::kBilinear:
-      return 2;
-    case Kernel::kBicubic:
-      return 3;
-    case Kernel::kBox:
-      return 4;
-    case Kernel::kHamming:
-      return 5;
-  }
-  return 3;
-}
-
 void read_preprocessing(const fs::path& folder, ClipConfig& config) {
   const fs::path path = folder / "preprocessor_config.json";
   if (!fs::exists(path)) return;  // OpenAI's statistics, which every CLIPImageProcessor defaults to
   const Json json = read_json(path, kMaxConfigBytes);
-  check(json.is_object(), path.string(), ": expected an object");
-  config.stats.mean = read_channels(json, "image_mean", config.stats.mean, path.string());
-  config.stats.std = read_channels(json, "image_std", config.stats.std, path.string());
-  for (const double s : config.stats.std) check(s > 0, path.string(), ": key 'image_std' must be positive");
-  config.kernel = read_kernel(json, path.string());
+  const Preprocessing found =
+      read_processor(JsonReader(json, path.string()), {.stats = config.stats, .kernel = config.kernel});
+  config.stats = found.stats;
+  config.kernel = found.kernel;
   const Json crop = json.value("crop_size", Json());
   const Json side = crop.is_object() ? crop.value("height", Json()) : crop;
   if (!side.is_number_integer()) return;
@@ -164,27 +75,17 @@ void read_preprocessing(const fs::path& folder, ClipConfig& config) {
         " but config.json says the network takes images of side ", config.vision.image_side);
 }
 
-std::string activation_name(Activation activation) {
-  for (const auto& [name, value] : activation_names()) {
-    if (value == activation) return name;
+// The tables call a Vit's tensors "vit." and "projection."; a CLIP's are "vision." and "vision_projection.".
+void rename_vision(KeyMap& map) {
+  for (KeyRule& rule : map.rules) {
+    for (std::string& name : rule.ours) {
+      if (name.starts_with("vit.")) name = "vision." + name.substr(4);
+      if (name.starts_with("projection.")) name = "vision_" + name;
+    }
   }
-  return "gelu";
 }
 
-std::vector<KeyRule> block_rules(const std::string& ours, const std::string& theirs) {
-  std::vector<KeyRule> rules;
-  for (const std::string leaf : {"weight", "bias"}) {
-    const std::string attention = theirs + "self_attn.";
-    rules.push_back({{ours + "attn.qkv." + leaf},
-                     {attention + "q_proj." + leaf, attention + "k_proj." + leaf, attention + "v_proj." + leaf}});
-    rules.push_back({{ours + "attn.proj." + leaf}, {attention + "out_proj." + leaf}});
-    rules.push_back({{ours + "norm1." + leaf}, {theirs + "layer_norm1." + leaf}});
-    rules.push_back({{ours + "norm2." + leaf}, {theirs + "layer_norm2." + leaf}});
-    rules.push_back({{ours + "mlp.fc1." + leaf}, {theirs + "mlp.fc1." + leaf}});
-    rules.push_back({{ours + "mlp.fc2." + leaf}, {theirs + "mlp.fc2." + leaf}});
-  }
-  return rules;
-}
+bool is_openai(ClipNames names) { return names != ClipNames::kTransformers; }
 
 Json tower_json(int64_t width, int64_t depth, int64_t heads, int64_t hidden, double eps, Activation activation,
                 int64_t embed) {
@@ -250,7 +151,7 @@ ClipConfig read_clip_config(const fs::path& folder) {
   check(fs::exists(path), folder.string(), ": not a CLIP folder: config.json is missing (expected the files that ",
         "CLIPModel.save_pretrained writes: config.json and model.safetensors)");
   const Json json = read_json(path, kMaxConfigBytes);
-  const Reader in(json, path.string());
+  const JsonReader in(json, path.string());
   check(in.word("model_type", "none") == "clip", path.string(), ": expected model_type 'clip', found '",
         printable(in.word("model_type", "none")), "'");
   check(json.contains("vision_config") && json.contains("text_config"), path.string(),
@@ -263,41 +164,45 @@ ClipConfig read_clip_config(const fs::path& folder) {
   return config;
 }
 
-KeyMap clip_key_map(const ClipConfig& c) {
+KeyMap clip_key_map(const ClipConfig& c, ClipNames names) {
   KeyMap map;
-  const std::string vision = "vision_model.", text = "text_model.";
-  map.rules.push_back({{"vision.cls_token"}, {vision + "embeddings.class_embedding"}, {c.vision.width}});
-  map.rules.push_back({{"vision.pos_embed"},
-                       {vision + "embeddings.position_embedding.weight"},
-                       {1 + c.vision.patches(), c.vision.width}});
-  map.rules.push_back({{"vision.patch_embed.weight"},
-                       {vision + "embeddings.patch_embedding.weight"},
-                       {c.vision.width, 3, c.vision.patch_side, c.vision.patch_side}});
-  map.add("vision.norm_pre", vision + "pre_layrnorm");  // misspelt in every published file
-  map.add("vision.norm", vision + "post_layernorm");
-  map.add_each_block(c.vision.depth, block_rules("vision.blocks.{i}.", vision + "encoder.layers.{i}."));
-  map.rules.push_back({{"vision_projection.weight"}, {"visual_projection.weight"}});
-  map.rules.push_back({{"text.token_embedding"}, {text + "embeddings.token_embedding.weight"}});
-  map.rules.push_back({{"text.pos_embed"}, {text + "embeddings.position_embedding.weight"}});
-  map.add("text.norm", text + "final_layer_norm");
-  map.add_each_block(c.text.depth, block_rules("text.blocks.{i}.", text + "encoder.layers.{i}."));
-  map.rules.push_back({{"text_projection.weight"}, {"text_projection.weight"}});
+  const Family& vision = is_openai(names) ? openai_clip_family() : clip_family();
+  add_rows(map, vision.rows, vision.prefixes[0], c.vision, c.vision.depth);
+  rename_vision(map);
+  const std::string text_prefix = names == ClipNames::kCustomText ? "text." : "";
+  add_rows(map, is_openai(names) ? openai_clip_text_rows() : clip_text_rows(), text_prefix, c.vision, c.text.depth);
+  if (!c.vision.layer_scale)
+    std::erase_if(map.rules, [](const KeyRule& rule) { return rule.ours[0].ends_with(".gamma"); });
   map.rules.push_back({{"logit_scale"}, {"logit_scale"}});
+  if (c.logit_bias) map.rules.push_back({{"logit_bias"}, {"logit_bias"}});
   map.unneeded = {{"vision_model.embeddings.position_ids", "an index table"},
-                  {"text_model.embeddings.position_ids", "an index table"}};
+                  {"text_model.embeddings.position_ids", "an index table"},
+                  {"input_resolution", "a number of the archive"},
+                  {"context_length", "a number of the archive"},
+                  {"vocab_size", "a number of the archive"}};
   return map;
 }
 
 ClipVision load_clip_vision(const fs::path& folder, const ClipConfig& config) {
   const fs::path path = folder / "model.safetensors";
   check(fs::exists(path), folder.string(), ": model.safetensors is missing");
+  const SafetensorsFile file(path);
+  check_plausible(file, about_parameters(config.vision), "the sizes in config.json");
   ClipVision tower(config);
   KeyMap map = clip_key_map(config);
   for (const char* prefix : {"text_model.", "text_projection.", "logit_scale"})
     map.unneeded.emplace_back(prefix, "text side");
-  import_weights(SafetensorsFile(path), map, named_tensors(*tower));
+  import_weights(file, map, named_tensors(*tower));
   tower->eval();
   return tower;
+}
+
+std::string why_not_clip(const VitConfig& v) {
+  if (!v.pre_norm || v.patch_bias) return "CLIP's vision tower has a norm before the blocks and no bias on the patches";
+  if (v.positions != Positions::kLearned || v.relative_bias != RelativeBiasKind::kNone)
+    return "CLIP's vision tower has learned positions and no relative bias";
+  if (v.layer_scale) return "CLIP's vision tower has no layer scale";
+  return "";
 }
 
 void write_clip_folder(const fs::path& folder, const ClipConfig& config, const NamedTensors& tensors) {

@@ -30,15 +30,25 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
       return at::gelu(x, "tanh");
     case Activation::kQuickGelu:
       return x * at::sigmoid(1.702 * x);
+    case Activation::kSwiGlu: {
+      const auto halves = x.chunk(2, -1);
+      return at::silu(halves[0]) * halves[1];
+    }
   }
   return x;
 }
 
 MlpImpl::MlpImpl(int64_t width, int64_t hidden, Activation activation)
-    : fc1(register_module("fc1", Linear(width, hidden))),
+    : fc1(register_module("fc1", Linear(width, activation == Activation::kSwiGlu ? 2 * hidden : hidden))),
       fc2(register_module("fc2", Linear(hidden, width))),
       activation_(activation) {}
 
 at::Tensor MlpImpl::forward(const at::Tensor& x) { return fc2(activate(fc1(x), activation_)); }
+
+at::Tensor unit_length(const at::Tensor& x, double floor) {
+  return x / at::linalg_vector_norm(x, 2, -1, /*keepdim=*/true).clamp_min(floor);
+}
+
+at::Tensor at_least_float(const at::Tensor& x) { return x.scalar_type() == at::kDouble ? x : x.to(at::kFloat); }
 
 }  // namespace lacuna

@@ -43,9 +43,10 @@ class LayerScaleImpl : public torch::nn::Module {
 };
 TORCH_MODULE(LayerScale);
 
-enum class Activation { kGelu, kGeluTanh, kQuickGelu };
+enum class Activation { kGelu, kGeluTanh, kQuickGelu, kSwiGlu };
 
-// kGelu is the exact (erf) form; kQuickGelu is x sigmoid(1.702 x), as OpenAI's CLIP weights expect.
+// kGelu is the exact (erf) form; kQuickGelu is x sigmoid(1.702 x), as OpenAI's CLIP weights expect. kSwiGlu halves the
+// last dimension: silu(first half) * second half (Shazeer, 2020; DINOv2's giant).
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
 class MlpImpl : public torch::nn::Module {
@@ -53,11 +54,18 @@ class MlpImpl : public torch::nn::Module {
   MlpImpl(int64_t width, int64_t hidden, Activation activation);
   at::Tensor forward(const at::Tensor& x);
 
-  Linear fc1, fc2;
+  Linear fc1, fc2;  // fc1 has twice the hidden rows for SwiGLU
 
  private:
   Activation activation_;
 };
 TORCH_MODULE(Mlp);
+
+// x over its length along the last dimension; a token shorter than `floor` is divided by that and so stays near zero
+// instead of becoming NaN.
+at::Tensor unit_length(const at::Tensor& x, double floor = 1e-12);
+
+// float64 as it is, everything else as float32: where sums over channels are taken.
+at::Tensor at_least_float(const at::Tensor& x);
 
 }  // namespace lacuna

@@ -18,6 +18,7 @@ struct TextConfig {
   // Old configurations of transformers carry a wrong end id and pool at the largest id instead; with CLIP's vocabulary
   // the end token is the largest.
   bool pool_at_largest_id = false;
+  bool causal = true;  // token t sees tokens 0..t; else every token up to the end token
 };
 
 class TextTowerImpl : public torch::nn::Module {
@@ -26,6 +27,12 @@ class TextTowerImpl : public torch::nn::Module {
 
   at::Tensor tokens(const at::Tensor& ids);   // [B,C] int64 -> [B,C,D], after the final norm
   at::Tensor forward(const at::Tensor& ids);  // -> [B,D], the end token's row
+
+  // The same in pieces: embeddings with positions [B,C,D]; blocks and final norm over them, `end` [B] being the places
+  // of the end tokens.
+  at::Tensor embed(const at::Tensor& ids);
+  at::Tensor encode(at::Tensor embedded, const at::Tensor& end);
+  at::Tensor end_places(const at::Tensor& ids) const;  // [B]
 
   const TextConfig& config() const { return config_; }
 
@@ -38,5 +45,8 @@ class TextTowerImpl : public torch::nn::Module {
   TextConfig config_;
 };
 TORCH_MODULE(TextTower);
+
+// Added to attention scores so that no query sees keys after `end` [B]: [B,1,1,C], 0 or -infinity.
+at::Tensor keys_up_to(const at::Tensor& end, int64_t context, const at::TensorOptions& options);
 
 }  // namespace lacuna

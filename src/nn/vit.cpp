@@ -13,10 +13,12 @@ struct NamedSize {
 };
 
 const std::vector<NamedSize>& sizes() {
-  static const std::vector<NamedSize> kSizes = {
-      {"micro", 96, 4, 3}, {"tiny", 192, 12, 3}, {"small", 384, 12, 6}, {"base", 768, 12, 12}, {"large", 1024, 24, 16}};
+  static const std::vector<NamedSize> kSizes = {{"micro", 96, 4, 3},   {"tiny", 192, 12, 3},    {"small", 384, 12, 6},
+                                                {"base", 768, 12, 12}, {"large", 1024, 24, 16}, {"huge", 1280, 32, 16}};
   return kSizes;
 }
+
+}  // namespace
 
 BlockConfig block_config(const VitConfig& c) {
   return {.width = c.width,
@@ -27,8 +29,6 @@ BlockConfig block_config(const VitConfig& c) {
           .layer_scale = c.layer_scale,
           .norm_eps = c.norm_eps};
 }
-
-}  // namespace
 
 VitConfig named_vit(std::string_view name) {
   for (const NamedSize& size : sizes()) {
@@ -60,8 +60,10 @@ void validate(const VitConfig& c) {
   check(c.width > 0 && c.heads > 0 && c.width % c.heads == 0, "student: width ", c.width, " is not divisible into ",
         c.heads, " heads");
   check(c.depth > 0 && c.hidden > 0, "student: depth and hidden width must be positive");
-  check(c.positions != Positions::kSinCos || c.width % 4 == 0,
-        "student: sin-cos positions need a width divisible by 4, found ", c.width);
+  const bool fixed = c.positions == Positions::kSinCos || c.positions == Positions::kSinCosColumns;
+  check(!fixed || c.width % 4 == 0, "student: sin-cos positions need a width divisible by 4, found ", c.width);
+  check(c.class_token || c.relative_bias == RelativeBiasKind::kNone,
+        "student: a relative position bias needs a class token, whose pairs have rows in its table");
 }
 
 at::Tensor unfold_patches(const at::Tensor& images, int64_t p) {
@@ -78,17 +80,31 @@ at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows) {
 VitImpl::VitImpl(const VitConfig& c)
     : patch_embed(register_module("patch_embed", Linear(3 * c.patch_side * c.patch_side, c.width, c.patch_bias))),
       blocks(register_module("blocks", torch::nn::ModuleList())),
-      norm(register_module("norm", LayerNorm(c.width, c.norm_eps))),
+      relative_biases(register_module("relative_biases", torch::nn::ModuleList())),
       config_(c) {
   validate(c);
-  cls_token = register_parameter("cls_token", torch::empty({1, 1, c.width}));
-  if (c.positions == Positions::kSinCos) {
-    pos_embed = register_buffer("pos_embed", sin_cos_positions(c.grid(), c.width));
-  } else {
-    pos_embed = register_parameter("pos_embed", torch::empty({1, 1 + c.patches(), c.width}));
+  if (c.class_token) cls_token = register_parameter("cls_token", torch::empty({1, 1, c.width}));
+  if (c.final_norm) norm = register_module("norm", LayerNorm(c.width, c.norm_eps));
+  switch (c.positions) {
+    case Positions::kNone:
+      break;
+    case Positions::kSinCos:
+      pos_embed = register_buffer("pos_embed", sin_cos_positions(c.grid(), c.width).slice(1, 1 - c.class_tokens()));
+      break;
+    case Positions::kSinCosColumns:
+      pos_embed = register_buffer(
+          "pos_embed", sin_cos_positions(c.grid(), c.width, AxisOrder::kColumnFirst).slice(1, 1 - c.class_tokens()));
+      break;
+    case Positions::kLearned:
+      pos_embed = register_parameter("pos_embed", torch::empty({1, c.class_tokens() + c.patches(), c.width}));
+      break;
   }
   if (c.pre_norm) norm_pre = register_module("norm_pre", LayerNorm(c.width, c.norm_eps));
   for (int64_t i = 0; i < c.depth; ++i) blocks->push_back(Block(block_config(c)));
+  const int64_t tables = c.relative_bias == RelativeBiasKind::kNone     ? 0
+                         : c.relative_bias == RelativeBiasKind::kShared ? 1
+                                                                        : c.depth;
+  for (int64_t i = 0; i < tables; ++i) relative_biases->push_back(RelativeBias(c.grid(), c.heads));
 }
 
 at::Tensor VitImpl::patches(const at::Tensor& images) {
@@ -96,33 +112,61 @@ at::Tensor VitImpl::patches(const at::Tensor& images) {
   return patch_embed(unfold_patches(images, config_.patch_side));
 }
 
-at::Tensor VitImpl::embed(const at::Tensor& images, const at::Tensor& rows) {
-  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
-  const int64_t batch = images.size(0);
-  at::Tensor pixels = unfold_patches(images, config_.patch_side);  // [B,N,3PP]
-  at::Tensor positions = pos_embed.slice(1, 1).expand({batch, config_.patches(), config_.width});
-  if (rows.defined()) {
-    pixels = pick_rows(pixels, rows);  // [B,T,3PP]
-    positions = pick_rows(positions, rows);
+at::Tensor VitImpl::with_positions(const at::Tensor& patch_tokens, const at::Tensor& rows) {
+  const int64_t batch = patch_tokens.size(0);
+  at::Tensor patch = patch_tokens, cls = cls_token;
+  if (pos_embed.defined()) {
+    at::Tensor positions = pos_embed.slice(1, config_.class_tokens()).expand({batch, config_.patches(), config_.width});
+    if (rows.defined()) positions = pick_rows(positions, rows);
+    patch = patch_tokens + positions;
+    if (cls.defined()) cls = cls + pos_embed.slice(1, 0, 1);
   }
-  const at::Tensor cls = (cls_token + pos_embed.slice(1, 0, 1)).expand({batch, 1, config_.width});
-  return at::cat({cls, patch_embed(pixels) + positions}, 1);  // [B,1+T,D]
+  return cls.defined() ? at::cat({cls.expand({batch, 1, config_.width}), patch}, 1) : patch;  // [B,C+T,D]
+}
+
+at::Tensor VitImpl::relative_bias(int64_t i, int64_t batch, const at::Tensor& rows) {
+  if (relative_biases->is_empty()) return {};
+  const size_t place = config_.relative_bias == RelativeBiasKind::kShared ? 0 : static_cast<size_t>(i);
+  return relative_biases->ptr<RelativeBiasImpl>(place)->forward(batch, rows);
 }
 
 at::Tensor VitImpl::run_blocks(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop, const Tap& tap) {
-  at::Tensor x = embed(images, rows);
+  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
+  const at::Tensor pixels = unfold_patches(images, config_.patch_side);  // [B,N,3PP]
+  return run_patches(patch_embed(rows.defined() ? pick_rows(pixels, rows) : pixels), rows, drop, tap);
+}
+
+at::Tensor VitImpl::run_patches(const at::Tensor& patch_tokens, const at::Tensor& rows, PathDrop* drop,
+                                const Tap& tap) {
+  const int64_t batch = patch_tokens.size(0);
+  at::Tensor x = with_positions(patch_tokens, rows);
   if (norm_pre) x = norm_pre(x);
   if (tap) tap(-1, x);
+  at::Tensor bias = relative_bias(0, batch, rows);
   for (int64_t i = 0; i < config_.depth; ++i) {
+    if (i > 0 && config_.relative_bias == RelativeBiasKind::kPerBlock) bias = relative_bias(i, batch, rows);
     x = blocks->ptr<BlockImpl>(static_cast<size_t>(i))
-            ->forward(x, path_drop_rate(config_.drop_path, i, config_.depth), drop);
+            ->forward(x, path_drop_rate(config_.drop_path, i, config_.depth), drop, bias);
     if (tap) tap(i, x);
   }
   return x;
 }
 
+at::Tensor VitImpl::class_attention(const at::Tensor& images) {
+  const at::NoGradGuard no_grad;
+  invariant(config_.class_token, "class attention of a network without class token");
+  const int64_t last = config_.depth - 1;
+  at::Tensor input;  // of the last block
+  run_blocks(images, {}, nullptr, [&](int64_t block, const at::Tensor& tokens) {
+    if (block == last - 1) input = tokens;
+  });
+  BlockImpl& block = *blocks->ptr<BlockImpl>(static_cast<size_t>(last));
+  const at::Tensor row = block.attn->probabilities(block.norm1(input), 0, relative_bias(last, images.size(0)));
+  return row.mean(1).slice(1, 1);  // [B,H,1+N] -> [B,N]
+}
+
 at::Tensor VitImpl::encode(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop) {
-  return norm(run_blocks(images, rows, drop, nullptr));
+  return normalize(run_blocks(images, rows, drop, nullptr));
 }
 
 }  // namespace lacuna

@@ -8,10 +8,15 @@
 #include <vector>
 
 #include "nn/block.h"
+#include "nn/relative_bias.h"
 
 namespace lacuna {
 
-enum class Positions { kSinCos, kLearned };
+// Absolute positions, added to the patch embeddings. The two sine-cosine tables put the row or the column first.
+enum class Positions { kNone, kSinCos, kSinCosColumns, kLearned };
+
+// A bias on the attention scores by relative position: none, one table for all blocks, or one table each.
+enum class RelativeBiasKind { kNone, kShared, kPerBlock };
 
 struct VitConfig {
   int64_t image_side = 224;
@@ -25,18 +30,24 @@ struct VitConfig {
   std::optional<double> layer_scale;
   double norm_eps = 1e-6;
   Positions positions = Positions::kLearned;
+  RelativeBiasKind relative_bias = RelativeBiasKind::kNone;
   bool patch_bias = true;
   bool pre_norm = false;  // a LayerNorm between embedding and first block, as CLIP has
-  double drop_path = 0;   // maximum rate, linear over depth
+  bool class_token = true;
+  bool final_norm = true;  // none where a classifier normalises the pooled features instead
+  double drop_path = 0;    // maximum rate, linear over depth
 
   int64_t grid() const { return image_side / patch_side; }
   int64_t patches() const { return grid() * grid(); }
+  int64_t class_tokens() const { return class_token ? 1 : 0; }  // rows before the patches, C in the shapes below
 };
 
-// Width, depth, heads and hidden width by name: "tiny", "small", "base", "large" with timm's head counts (3, 6, 12,
-// 16), and "micro" (width 96, depth 4, 3 heads) for demos and tests. Other fields keep their defaults.
+// Width, depth, heads and hidden width by name: "tiny", "small", "base", "large", "huge" with timm's head counts (3, 6,
+// 12, 16, 16), and "micro" (width 96, depth 4, 3 heads) for demos and tests. Other fields keep their defaults.
 VitConfig named_vit(std::string_view size);
 const std::vector<std::string>& vit_size_names();
+
+BlockConfig block_config(const VitConfig& config);  // of each of its blocks
 
 // Throws Error naming the fields that contradict each other (side not divisible by patch, width by heads, ...).
 void validate(const VitConfig& config);
@@ -48,7 +59,7 @@ class VitImpl : public torch::nn::Module {
   // Patch embeddings without positions. images [B,3,S,S] -> [B,N,D], raster order.
   at::Tensor patches(const at::Tensor& images);
 
-  // Adds positions, prepends the class token, applies the blocks and the final norm -> [B,1+T,D]. `rows` [B*T] are flat
+  // Adds positions, prepends the class token, applies the blocks and the final norm -> [B,C+T,D]. `rows` [B*T] are flat
   // indices into [B*N] (equal count per sample, ascending within one); undefined means all patches.
   // Only the patches named are embedded at all.
   at::Tensor encode(const at::Tensor& images, const at::Tensor& rows = {}, PathDrop* drop = nullptr);
@@ -57,17 +68,31 @@ class VitImpl : public torch::nn::Module {
   using Tap = std::function<void(int64_t block, const at::Tensor& tokens)>;
   at::Tensor run_blocks(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop, const Tap& tap);
 
+  // From patch embeddings [B,T,D] (as `patches` makes them, or changed since) instead of images.
+  at::Tensor run_patches(const at::Tensor& patch_tokens, const at::Tensor& rows, PathDrop* drop, const Tap& tap);
+
+  // The final norm; x itself where the network has none.
+  at::Tensor normalize(const at::Tensor& x) { return norm ? norm(x) : x; }
+
+  // Bias of block `i` for these rows (see RelativeBias); undefined where the network has none.
+  at::Tensor relative_bias(int64_t i, int64_t batch, const at::Tensor& rows = {});
+
+  // Attention of the last block's class token to the patches, mean over heads: [B,N], sums to less than one. No
+  // gradient. The blocks before it run as usual. For networks with a class token.
+  at::Tensor class_attention(const at::Tensor& images);
+
   const VitConfig& config() const { return config_; }
 
   Linear patch_embed;    // weight [D, 3*P*P]: the convolution of stride P, flattened (channel, row, column)
-  at::Tensor cls_token;  // [1,1,D]
-  at::Tensor pos_embed;  // [1,1+N,D]; a buffer when fixed, a parameter when learned
+  at::Tensor cls_token;  // [1,1,D]; undefined without a class token
+  at::Tensor pos_embed;  // [1,C+N,D]; a buffer when fixed, a parameter when learned, undefined when there is none
   LayerNorm norm_pre{nullptr};
   torch::nn::ModuleList blocks;
-  LayerNorm norm;
+  torch::nn::ModuleList relative_biases;  // none, one shared by all blocks, or one each
+  LayerNorm norm{nullptr};                // null without a final norm
 
  private:
-  at::Tensor embed(const at::Tensor& images, const at::Tensor& rows);
+  at::Tensor with_positions(const at::Tensor& patch_tokens, const at::Tensor& rows);
 
   VitConfig config_;
 };

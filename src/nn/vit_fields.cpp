@@ -10,7 +10,8 @@ void vit_fields(Fields& f, VitConfig& c) {
   f.add("activation", c.activation, kActivations, {.help = "non-linearity of the MLP"});
   f.add("qkv_bias", c.qkv_bias, kQkvBiases, {.help = "which attention projections have a bias"});
   f.add("layer_scale", c.layer_scale, {.help = "initial layer scale; auto is none", .min = 0, .above_min = true});
-  f.add("positions", c.positions, kPositions, {.help = "position table"});
+  f.add("positions", c.positions, kPositions, {.help = "absolute positions"});
+  f.add("relative_bias", c.relative_bias, kRelativeBiases, {.help = "relative position bias of the attention"});
   f.add("patch_bias", c.patch_bias, {.help = "bias of the patch embedding"});
   f.add("pre_norm", c.pre_norm, {.help = "a norm between embedding and first block, as CLIP has"});
   f.add("norm_eps", c.norm_eps, {.help = "epsilon of the layer norms", .min = 0, .above_min = true});

@@ -82,6 +82,7 @@ std::vector<int64_t> wanted_shape(const KeyRule& rule, const at::Tensor& ours) {
   if (rule.ours.size() > 1) shape.at(0) *= static_cast<int64_t>(rule.ours.size());
   if (!rule.their_shape.empty()) shape = at::infer_size(rule.their_shape, c10::multiply_integers(shape));
   if (rule.theirs.size() > 1) shape.at(0) /= static_cast<int64_t>(rule.theirs.size());
+  if (rule.transposed) std::swap(shape.at(0), shape.at(1));
   return shape;
 }
 
@@ -143,7 +144,8 @@ class Importer {
       check(at::isFloatingType(parts.back().scalar_type()), file_.path().string(), ": tensor '", name,
             "' holds integers, but weights are floating-point numbers");
     }
-    return parts.size() == 1 ? parts[0] : at::cat(parts);
+    const at::Tensor whole = parts.size() == 1 ? parts[0] : at::cat(parts);
+    return rule.transposed ? whole.t() : whole;
   }
 
   void place(const KeyRule& rule, const at::Tensor& whole) {
@@ -152,15 +154,18 @@ class Importer {
       const std::string& name = rule.ours[static_cast<size_t>(i)];
       const at::Tensor* target = find(destination_, name);
       if (target == nullptr) continue;
+      const auto [before, fresh] = filled_.emplace(name, rule.theirs);
+      check(fresh || before->second == rule.theirs, file_.path().string(), ": both '", before->second[0], "' and '",
+            rule.theirs[0], "' would fill ", name);
       target->copy_((count == 1 ? whole : whole.chunk(count)[static_cast<size_t>(i)]).reshape(target->sizes()));
-      filled_.insert(name);
     }
   }
 
   const SafetensorsFile& file_;
   const NamedTensors& destination_;
-  std::set<std::string> used_, filled_;
-  std::map<std::string, std::string> missing_;  // our name -> the file's tensors it would need
+  std::set<std::string> used_;
+  std::map<std::string, std::vector<std::string>> filled_;  // our name -> the file's tensors it came from
+  std::map<std::string, std::string> missing_;              // our name -> the file's tensors it would need
 };
 
 }  // namespace
@@ -235,6 +240,7 @@ NamedTensors export_weights(const NamedTensors& source, const KeyMap& map) {
     if (parts.size() != rule.ours.size()) continue;  // an optional layer this network does not have
     at::Tensor whole = parts.size() == 1 ? parts[0] : at::cat(parts);
     if (!rule.their_shape.empty()) whole = whole.reshape(rule.their_shape);
+    if (rule.transposed) whole = whole.t();
     const auto pieces =
         whole.dim() == 0 ? std::vector<at::Tensor>{whole} : whole.chunk(static_cast<int64_t>(rule.theirs.size()));
     for (size_t i = 0; i < rule.theirs.size(); ++i) out.emplace_back(rule.theirs[i], pieces[i]);

@@ -31,6 +31,7 @@ struct KeyRule {
   std::vector<std::string> ours;
   std::vector<std::string> theirs;
   std::vector<int64_t> their_shape = {};
+  bool transposed = false;  // the file holds our matrix with its dimensions exchanged
 };
 
 // How one family of files names its tensors: a table, used in both directions.

@@ -1,6 +1,7 @@
 #include "train/config.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "base/error.h"
 
@@ -10,7 +11,47 @@ namespace {
 constexpr double kPublishedFloor = 1e-5 / 1.5e-3;  // cae.md section 5.1
 constexpr double kScaleBatch = 256.0;
 
+// Lengths of the schedule, in steps, with what they must fit.
+void settle_schedule(Schedule& s, const ScheduleConfig& c, const std::function<int64_t(const Duration&)>& steps) {
+  s.kind = c.kind;
+  s.warmup_start = c.warmup_start_lr;
+  s.warmup_ends = c.warmup_ends;
+  s.lag = c.lag;
+  s.drop_factor = c.drop_factor;
+  s.cooldown = steps(c.cooldown);
+  for (const Duration& drop : c.drops) s.drops.push_back(steps(drop));
+  check(s.warmup_start <= s.peak, "train.warmup_start_lr: ", s.warmup_start, " is above the peak rate ", s.peak);
+  const bool drops = s.kind == ScheduleKind::kDrops, cools = s.kind == ScheduleKind::kConstantCooldown;
+  check(drops != s.drops.empty(),
+        "train.drops: ", drops ? "a schedule of drops needs at least one" : "only read by train.schedule = \"drops\"");
+  check(cools == (s.cooldown > 0), "train.cooldown: ",
+        cools ? "a schedule with a cooldown needs its length" : "only read by train.schedule = \"constant_cooldown\"");
+  check(s.warmup + s.cooldown <= s.total, "train.cooldown: ", s.cooldown, " steps after ", s.warmup,
+        " steps of warm-up do not fit in a run of ", s.total);
+  for (size_t i = 0; i < s.drops.size(); ++i) {
+    check(s.drops[i] < s.total && s.drops[i] >= s.warmup && (i == 0 || s.drops[i - 1] < s.drops[i]),
+          "train.drops: expected rising lengths after the warm-up (step ", s.warmup, ") and within the run (step ",
+          s.total, "), found step ", s.drops[i]);
+  }
+}
+
 }  // namespace
+
+void ScheduleConfig::fields(Fields& f) {
+  f.add("schedule", kind, kScheduleKinds, {.help = "the learning rate after the warm-up"});
+  f.add("warmup_start_lr", warmup_start_lr, {.help = "learning rate that the warm-up starts from", .min = 0});
+  f.add("warmup_ends", warmup_ends, kRampEnds,
+        {.help = "step i of n in the warm-up, as a share of the way to the peak"});
+  f.add("schedule_lag", lag,
+        {.help = "each step takes the rate of the one before it: a schedule that is moved after the optimizer"});
+  f.add("drops", drops,
+        {.help = "when the rate drops (schedule = drops), from the start of the run", .bare = Duration::Unit::kEpochs});
+  f.add("drop_factor", drop_factor,
+        {.help = "what each drop multiplies the rate by", .min = 0, .max = 1, .above_min = true});
+  f.add("cooldown", cooldown,
+        {.help = "length of the line down to min_lr at the end (schedule = constant_cooldown)",
+         .bare = Duration::Unit::kEpochs});
+}
 
 void TrainConfig::fields(Fields& f) {
   f.add("duration", duration,
@@ -38,7 +79,8 @@ void TrainConfig::fields(Fields& f) {
         {.help = "peak learning rate for a batch of 256", .min = 0, .above_min = true, .aliases = {"blr"}});
   f.add("min_lr", min_lr, {.help = "learning rate at the end; auto is peak / 150", .min = 0, .aliases = {"min_lr"}});
   f.add("warmup", warmup,
-        {.help = "linear warm-up from 0", .aliases = {"warmup", "warmup_epochs"}, .bare = Duration::Unit::kEpochs});
+        {.help = "linear warm-up", .aliases = {"warmup", "warmup_epochs"}, .bare = Duration::Unit::kEpochs});
+  schedule.fields(f);
   adamw.fields(f);
 }
 
@@ -91,6 +133,7 @@ Plan make_plan(const TrainConfig& train, const CheckpointConfig& checkpoint, con
       .peak = train.peak_lr(), .floor = train.floor_lr(), .warmup = steps(train.warmup), .total = plan.total};
   check(plan.schedule.warmup < plan.total, "train.warmup: ", plan.schedule.warmup, " steps of warm-up in a run of ",
         plan.total, " steps; shorten the warm-up or lengthen the run");
+  settle_schedule(plan.schedule, train.schedule, steps);
   check(plan.schedule.floor <= plan.schedule.peak, "train.min_lr: ", plan.schedule.floor, " is above the peak rate ",
         plan.schedule.peak);
   plan.checkpoint_every = std::max<int64_t>(1, steps(checkpoint.every));

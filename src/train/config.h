@@ -2,6 +2,7 @@
 // How a run is trained, whatever it trains.
 
 #include <optional>
+#include <vector>
 
 #include "base/duration.h"
 #include "train/optimizer.h"
@@ -9,6 +10,19 @@
 #include "train/schedule.h"
 
 namespace lacuna {
+
+// What follows the warm-up, and how the warm-up itself is counted. See Schedule.
+struct ScheduleConfig {
+  ScheduleKind kind = ScheduleKind::kCosine;
+  double warmup_start_lr = 0;
+  RampEnds warmup_ends = RampEnds::kBoth;
+  bool lag = false;
+  std::vector<Duration> drops;
+  double drop_factor = 0.1;
+  Duration cooldown{0, Duration::Unit::kEpochs};
+
+  void fields(Fields& f);
+};
 
 struct TrainConfig {
   Duration duration{300, Duration::Unit::kEpochs};
@@ -18,6 +32,7 @@ struct TrainConfig {
   double base_lr = 1.5e-4;            // peak for 256 samples, scaled by batch_size / 256
   std::optional<double> min_lr;
   Duration warmup{5, Duration::Unit::kPercent};
+  ScheduleConfig schedule;
   AdamWConfig adamw;
 
   void fields(Fields& f);

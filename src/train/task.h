@@ -1,12 +1,14 @@
 #pragma once
 // The seam of the trainer: it trains any Task and knows nothing else about methods.
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "nn/weights.h"
 #include "train/batch.h"
+#include "train/ranks.h"
 
 namespace lacuna {
 
@@ -16,6 +18,14 @@ struct StepContext {
   double progress = 0;    // share of the run that is done, [0, 1]
   bool training = true;   // stochastic depth on
   bool diagnose = false;  // also compute the figures that tell whether pretraining is healthy
+  int64_t total_steps = 1;
+  int64_t steps_per_epoch = 1;
+  double lr = 0;  // of this step, before any factor of a parameter's own
+  const Ranks* ranks = &one_rank();
+  // Takes the intermediate results of a step by name, for traces; usually empty.
+  std::function<void(const std::string& name, const at::Tensor&)> tell = {};
+
+  int64_t epoch() const { return step / steps_per_epoch; }
 };
 
 using NamedScalars = std::vector<std::pair<std::string, at::Tensor>>;  // 0-d tensors, detached, on the device
@@ -34,7 +44,10 @@ class Task {
   virtual std::vector<ViewSpec> views() const = 0;  // what the loader is to draw of each sample
   virtual bool wants_captions() const { return false; }
   virtual Losses losses(const Batch& batch, const StepContext& context) = 0;
-  virtual void after_step(const StepContext&) {}     // called once the weights have moved
+  // Called between backward and the optimizer, once a step. A gradient that is reset here (undefined, not zero) keeps
+  // its parameter out of the step: no update, no decay, no moments.
+  virtual void before_update(const StepContext&) {}
+  virtual void after_step(const StepContext&) {}     // called once the weights have moved, with the step's own context
   virtual NamedTensors extra_state() { return {}; }  // what module() does not hold but a resume needs
 };
 

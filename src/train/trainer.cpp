@@ -45,10 +45,12 @@ Batch part_of(const Batch& batch, int64_t part, int64_t parts) {
   return out;
 }
 
-void copy_named(const NamedTensors& from, const NamedTensors& to, const std::filesystem::path& where) {
+// `what` they are, for the message: "the model".
+void copy_named(const NamedTensors& from, const NamedTensors& to, const char* what,
+                const std::filesystem::path& where) {
   const at::NoGradGuard no_grad;
-  check(from.size() == to.size(), where.string(), ": holds ", from.size(),
-        " tensors of the model, but this configuration has ", to.size());
+  check(from.size() == to.size(), where.string(), ": holds ", from.size(), " tensors of ", what,
+        ", but this configuration has ", to.size());
   for (const auto& [name, tensor] : to) {
     const at::Tensor* source = find(from, name);
     check(source != nullptr && source->sizes() == tensor.sizes(), where.string(), ": tensor '", name,
@@ -64,7 +66,7 @@ Trainer::Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<Sch
     : task_(task),
       loader_(loader),
       setup_(std::move(setup)),
-      optimizer_(trained(task), setup_.adamw),
+      optimizer_(trained(task), setup_.adamw, setup_.lr_scale),
       checkpoints_(setup_.out / "checkpoints", {.last = setup_.checkpoint.keep_last, .every = setup_.plan.keep_every}),
       evaluators_(std::move(evaluators)),
       progress_(out, progress_style(STDERR_FILENO)),
@@ -75,8 +77,8 @@ Trainer::Trainer(Task& task, Loader& loader, TrainerSetup setup, std::vector<Sch
 Trainer::~Trainer() = default;
 
 void Trainer::restore(const Snapshot& snapshot) {
-  copy_named(snapshot.tensors("model."), trained(task_), snapshot.folder());
-  copy_named(snapshot.tensors("extra."), task_.extra_state(), snapshot.folder());
+  copy_named(snapshot.tensors("model."), trained(task_), "the model", snapshot.folder());
+  copy_named(snapshot.tensors("extra."), task_.extra_state(), "the method's own state", snapshot.folder());
   optimizer_.load_state(snapshot.tensors("optimizer."));
   step_ = saved_step_ = skipped_checked_ = snapshot.step();
   saved_hash_ = snapshot.state().at("tensors").at("hash").get<std::string>();
@@ -122,7 +124,10 @@ void Trainer::train_step() {
                             .step = step_,
                             .progress = static_cast<double>(step_) / static_cast<double>(setup_.plan.total),
                             .training = true,
-                            .diagnose = (step_ + 1) % setup_.plan.health_every == 0};
+                            .diagnose = (step_ + 1) % setup_.plan.health_every == 0,
+                            .total_steps = setup_.plan.total,
+                            .steps_per_epoch = setup_.plan.steps_per_epoch,
+                            .lr = setup_.plan.schedule.at(step_)};
   optimizer_.zero_grad();
   for (int64_t i = 0; i < setup_.accumulate; ++i) {
     Losses losses;
@@ -139,7 +144,8 @@ void Trainer::train_step() {
     }
     for (const auto& [name, value] : losses.health) health_meter_.add(name, value);
   }
-  const at::Tensor norm = optimizer_.step(setup_.plan.schedule.at(step_));
+  task_.before_update(context);
+  const at::Tensor norm = optimizer_.step(context.lr, setup_.adamw.weight_decay_at(step_, setup_.plan.total));
   record_meter_.add("grad_norm", norm);
   ++step_;
   task_.after_step(context);
@@ -171,6 +177,8 @@ void Trainer::record() {
     }
   };
   write(record_meter_.take());
+  if (setup_.adamw.weight_decay_end)
+    write({{"weight_decay", setup_.adamw.weight_decay_at(step_ - 1, setup_.plan.total)}});
   const std::vector<Metric> health = health_meter_.take();
   write(health);
   tensorboard_.scalar("lr", step_, line["lr"].get<double>());

@@ -34,6 +34,7 @@ struct TrainerSetup {
   uint64_t seed = 0;
   at::Device device = at::kCPU;
   bool bf16 = false;
+  LrScale lr_scale = {};                         // factor of the learning rate by parameter name; empty: 1
   std::function<nlohmann::json()> describe_run;  // what every checkpoint says of its run
 };
 

@@ -165,7 +165,7 @@ TEST(Recipes, AllAreAcceptedAsTheyStand) {
     try {
       const RunConfig config = parse_run(arguments);
       EXPECT_EQ(config.data.path, "/images") << entry.path();
-      EXPECT_EQ(config.teacher.path, "/teacher") << entry.path();
+      EXPECT_EQ(config.teacher, "/teacher") << entry.path();
     } catch (const Error& error) {
       ADD_FAILURE() << error.what();
     }

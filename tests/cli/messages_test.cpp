@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "base/error.h"
@@ -70,8 +71,8 @@ TEST_F(Messages, WhatIsMissingIsNamedWithTheKeyThatGivesIt) {
   EXPECT_SAYS(refusal(pretrain_command, {"out=" + (folder_ / "x").string()}), "data=DIR");
   EXPECT_SAYS(refusal(pretrain_command, {"data=shapes"}), "out=DIR");
   EXPECT_SAYS(pretrain({"teacher="}), "set teacher=DIR");
-  EXPECT_SAYS(pretrain({"teacher=" + (folder_ / "none").string()}), "is not a folder");
-  EXPECT_SAYS(pretrain({"teacher=" + folder_.path().string()}), "config.json");
+  EXPECT_SAYS(pretrain({"teacher=" + (folder_ / "none").string()}), "does not exist");
+  EXPECT_SAYS(pretrain({"teacher=" + folder_.path().string()}), "holds no weights; expected model.safetensors");
   EXPECT_SAYS(pretrain({"data=" + (folder_ / "none").string()}), "holds no \"none\"");
   EXPECT_FALSE(fs::exists(folder_ / "run")) << "a refused run must leave nothing";
 }
@@ -115,8 +116,12 @@ TEST_F(Messages, ContradictionsAreNamedWithWhatWouldHelp) {
   EXPECT_SAYS(pretrain({"mask.kind=none"}), "the mask hides none; raise mask.ratio");
   EXPECT_SAYS(pretrain({"mask.ratio=0"}), "the mask hides none");
   EXPECT_SAYS(pretrain({"completer.kind=none"}), "set completer.kind=regressor");
-  EXPECT_SAYS(pretrain({"objective.0.regions.cls=0", "objective.0.regions.visible=0", "objective.0.regions.masked=0"}),
+  EXPECT_SAYS(pretrain({"objective.0.region.cls=0", "objective.0.region.visible=0", "objective.0.region.masked=0"}),
               "nothing is supervised");
+  EXPECT_SAYS(pretrain({"mask.kind=block_loose", "mask.min_block=2"}),
+              "the same number of hidden patches in every image");
+  EXPECT_SAYS(pretrain({"student.mode=paint"}), "Set completer.kind=none, or student.mode=drop");
+  EXPECT_SAYS(pretrain({"objective.0.loss=cross_entropy"}), "use a tokenizer (teacher.kind=dvae or vqkd)");
   EXPECT_SAYS(pretrain({"warmup=9 steps"}), "shorten the warm-up");
   EXPECT_SAYS(pretrain({"batch_size=64"}), "32");
   EXPECT_SAYS(pretrain({"train.accumulate=3"}), "cannot be cut into 3 equal parts");
@@ -143,12 +148,14 @@ TEST_F(Messages, AFolderInUseIsNotTouched) {
 }
 
 TEST_F(Messages, CaptionsAreAskedForWhereAMethodReadsThem) {
-  Words arguments = tiny_clip();
-  arguments.erase(arguments.begin());
-  arguments[std::distance(arguments.begin(), std::find(arguments.begin(), arguments.end(), "data=shapes"))] =
-      "data=" + images(0).string();
-  arguments.push_back("out=" + (folder_ / "run").string());
-  EXPECT_SAYS(refusal(pretrain_command, arguments), "has no captions");
+  for (const std::string method : {"clip", "maskclip"}) {
+    Words arguments = tiny_clip();
+    arguments.erase(arguments.begin());
+    std::replace(arguments.begin(), arguments.end(), std::string("method=clip"), "method=" + method);
+    std::replace(arguments.begin(), arguments.end(), std::string("data=shapes"), "data=" + images(0).string());
+    arguments.push_back("out=" + (folder_ / "run").string());
+    EXPECT_SAYS(refusal(pretrain_command, arguments), "has no captions");
+  }
 }
 
 TEST_F(Messages, TooManyBadImagesEndTheRunWithCodeThreeAndAList) {

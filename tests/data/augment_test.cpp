@@ -314,6 +314,31 @@ TEST(RenderViews, ComposesTheDrawsOfItsStreams) {
   EXPECT_LT(flips, 17);
 }
 
+TEST(RenderViews, CropsAreIndependentDrawsAndTheFirstIsTheOneAlone) {
+  const Image image = textured(90, 70);
+  const AugmentConfig config;
+  std::vector<ViewSpec> both(kTwoViews.begin(), kTwoViews.end());
+  for (const ViewSpec& view : kTwoViews) {
+    both.push_back(view);
+    both.back().crop = 1;
+  }
+  int same = 0;
+  for (std::uint64_t sample = 0; sample < 20; ++sample) {
+    const auto alone = render_views(image, config, kTwoViews, 9, 4, sample),
+               crops = render_views(image, config, both, 9, 4, sample);
+    ASSERT_EQ(crops.size(), 4u);
+    for (std::size_t v = 0; v < 2; ++v) EXPECT_TRUE(same_pixels(crops[v], alone[v])) << sample;
+    same += same_pixels(crops[2], crops[0]) ? 1 : 0;
+    // Views of the second crop share its draws: asked for alone it is the same.
+    const auto second = render_views(image, config, std::span(both).subspan(2), 9, 4, sample);
+    for (std::size_t v = 0; v < 2; ++v) EXPECT_TRUE(same_pixels(second[v], crops[2 + v])) << sample;
+    // It is no crop that a coming epoch or another sample gets.
+    EXPECT_FALSE(same_pixels(crops[2], render_views(image, config, kTwoViews, 9, 5, sample)[0])) << sample;
+    EXPECT_FALSE(same_pixels(crops[2], render_views(image, config, kTwoViews, 9, 4, sample + 1)[0])) << sample;
+  }
+  EXPECT_EQ(same, 0);
+}
+
 TEST(RenderViews, WithAllSwitchedOffIsAPlainResize) {
   const Image image = textured(48, 48);
   const AugmentConfig config{

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "mim/health.h"
+#include "mim/normalize.h"
 #include "support/golden.h"
 
 namespace lacuna {
@@ -19,16 +20,17 @@ at::Tensor rows(std::vector<double> values, int64_t width) {
 
 TEST(Normalize, ShapesEachTokenByItself) {
   const at::Tensor x = rows({3, 4, 0, 5, 5, 5}, 2);
-  EXPECT_TRUE(normalize(x, NormalizeKind::kKeep).equal(x));
-  EXPECT_LT(deviation(normalize(x, NormalizeKind::kUnit), rows({.6, .8, 0, 1, std::sqrt(.5), std::sqrt(.5)}, 2)),
-            1e-15);
-  const at::Tensor standard = normalize(unit_tensor("x", {2, 3, 50}), NormalizeKind::kLayerNorm);
+  EXPECT_TRUE(normalize(x, {.kind = NormalizeKind::kKeep}).equal(x));
+  EXPECT_LT(
+      deviation(normalize(x, {.kind = NormalizeKind::kUnit}), rows({.6, .8, 0, 1, std::sqrt(.5), std::sqrt(.5)}, 2)),
+      1e-15);
+  const at::Tensor standard = normalize(unit_tensor("x", {2, 3, 50}), {.kind = NormalizeKind::kLayerNorm});
   EXPECT_LT(largest(standard.mean(-1)), 1e-12);
   EXPECT_LT(largest(standard.square().mean(-1) - 1), 1e-5);
 }
 
 TEST(Normalize, AZeroTokenStaysFinite) {
-  EXPECT_EQ(largest(normalize(at::zeros({1, 2, 4}), NormalizeKind::kUnit)), 0);
+  EXPECT_EQ(largest(normalize(at::zeros({1, 2, 4}), {.kind = NormalizeKind::kUnit})), 0);
   const at::Tensor loss = token_loss(at::zeros({1, 2, 4}), at::zeros({1, 2, 4}), LossConfig{});
   EXPECT_TRUE(loss.isfinite().all().item<bool>());
 }
@@ -47,7 +49,7 @@ TEST(TokenLoss, GivesOneNumberPerToken) {
 TEST(TokenLoss, IsComputedInFloat32EvenFromHalves) {
   const at::Tensor p = unit_tensor("p", {1, 3, 8}).to(at::kBFloat16), t = unit_tensor("t", {1, 3, 8}).to(at::kBFloat16);
   EXPECT_EQ(token_loss(p, t, LossConfig{}).scalar_type(), at::kFloat);
-  EXPECT_EQ(normalize(t, NormalizeKind::kUnit).scalar_type(), at::kFloat);
+  EXPECT_EQ(normalize(t, {.kind = NormalizeKind::kUnit}).scalar_type(), at::kFloat);
 }
 
 TEST(TokenLoss, RefusesWhatLibTorchWouldBroadcast) {
@@ -57,7 +59,7 @@ TEST(TokenLoss, RefusesWhatLibTorchWouldBroadcast) {
 
 TEST(Health, TheTrivialPredictorIsTheMeanDirection) {
   const at::Tensor target = unit_tensor("t", {2, 5, 8});
-  const at::Tensor constant = normalize(target, NormalizeKind::kUnit).mean({0, 1}).expand_as(target);
+  const at::Tensor constant = normalize(target, {.kind = NormalizeKind::kUnit}).mean({0, 1}).expand_as(target);
   EXPECT_NEAR(trivial_cosine(target).item<double>(), mean_cosine(constant, target).item<double>(), 1e-6);
   EXPECT_NEAR(mean_cosine(target, 3 * target).item<double>(), 1, 1e-6);
   const at::Tensor same = at::ones({2, 5, 8});

@@ -1,12 +1,10 @@
-// Masks: exact replays of the official generator's draws, its statistics, and what every plan must be.
+// Plans and maskers: what every plan must be, what it depends on, and which settings are refused.
 
 #include "mim/mask.h"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -22,228 +20,8 @@ namespace {
 using namespace testing;  // NOLINT
 
 constexpr int64_t kGrid = 14, kPatches = kGrid * kGrid;
-constexpr int64_t kDraws = 4000;
-constexpr double kMostSigmas = 4.5;
 
 using Mask = std::vector<uint8_t>;
-
-// Rows (kind, low, high, value) of a recorded run: kind 0 area, 1 log aspect, 2 top, 3 left.
-class ReplayedDraws : public DrawSource {
- public:
-  explicit ReplayedDraws(at::Tensor rows) : rows_(std::move(rows)) {}
-
-  double uniform(double low, double high) override {
-    const double kind = asked_ % 2;  // area, then aspect, of every attempt
-    ++asked_;
-    return next(kind, low, high, 1e-15);
-  }
-  int64_t integer(int64_t low, int64_t high) override {
-    top_ = !top_;
-    return static_cast<int64_t>(next(top_ ? 2 : 3, static_cast<double>(low), static_cast<double>(high), 0));
-  }
-  int64_t unused() const { return rows_.size(0) - row_; }
-
- private:
-  double next(double kind, double low, double high, double tolerance) {
-    if (row_ >= rows_.size(0)) throw std::out_of_range("more draws than recorded");
-    const double* row = rows_.data_ptr<double>() + 4 * row_++;
-    // What follows would index by numbers that were meant for another draw.
-    if (row[0] != kind || std::abs(row[1] - low) > tolerance || std::abs(row[2] - high) > tolerance) {
-      throw std::logic_error(text("draw ", row_, " asks for kind ", kind, " in [", low, ", ", high,
-                                  "], recorded was kind ", row[0], " in [", row[1], ", ", row[2], "]"));
-    }
-    return row[3];
-  }
-
-  at::Tensor rows_;
-  int64_t row_ = 0;
-  int asked_ = 0;
-  bool top_ = false;
-};
-
-TEST(BlockMask, ReplaysTheOfficialDrawsExactly) {
-  LACUNA_NEEDS_SHARED("golden/cae/masks.safetensors");
-  const SafetensorsFile file(golden_path("cae/masks.safetensors"));
-  int replayed = 0;
-  for (const std::string& key : file.names()) {
-    if (!key.starts_with("trace.block.14x14.") || !key.ends_with(".draws")) continue;
-    const std::string stem = key.substr(0, key.size() - 6);
-    const at::Tensor wanted = to_tensor(file.at(stem + ".mask")).flatten();
-    ReplayedDraws draws(to_tensor(file.at(key)).contiguous());
-    const Mask mask = block_mask(kGrid, wanted.sum().item<int64_t>(), MaskConfig{}, draws);
-    EXPECT_TRUE(std::equal(mask.begin(), mask.end(), wanted.data_ptr<uint8_t>())) << stem;
-    EXPECT_EQ(draws.unused(), 0) << stem;
-    ++replayed;
-  }
-  EXPECT_EQ(replayed, 20);
-}
-
-TEST(BlockMask, RoundsSidesHalfToEvenAsPythonDoes) {
-  // Area 6.25 and aspect 1: both sides are 2.5, so 2; sides of 3 would not fit into the 4 cells asked for.
-  ReplayedDraws draws(torch::tensor({0.0, 4.0, 4.0, 6.25, 1.0, std::log(0.3), -std::log(0.3), 0.0, 2.0, 0.0, 12.0, 5.0,
-                                     3.0, 0.0, 12.0, 7.0},
-                                    at::kDouble)
-                          .view({4, 4}));
-  MaskConfig config;
-  config.min_block = 4;
-  const Mask mask = block_mask(kGrid, 4, config, draws);
-  EXPECT_EQ(draws.unused(), 0);
-  for (const int64_t cell : {5 * 14 + 7, 5 * 14 + 8, 6 * 14 + 7, 6 * 14 + 8})
-    EXPECT_EQ(mask[static_cast<size_t>(cell)], 1);
-}
-
-// ---- Statistics ----
-
-struct Moments {
-  double sum = 0, squares = 0;
-  int64_t n = 0;
-  void add(double x) { sum += x, squares += x * x, ++n; }
-  double mean() const { return sum / static_cast<double>(n); }
-  double error() const {
-    return std::sqrt(std::max(0.0, squares / static_cast<double>(n) - mean() * mean()) / static_cast<double>(n));
-  }
-};
-
-double sigmas(const Moments& found, const Json& stored) {
-  return std::abs(found.mean() - stored.at("mean").get<double>()) /
-         std::hypot(found.error(), stored.at("standard_error").get<double>());
-}
-
-bool at_cell(const Mask& mask, int64_t y, int64_t x) {
-  return y >= 0 && x >= 0 && y < kGrid && x < kGrid && mask[static_cast<size_t>(y * kGrid + x)] != 0;
-}
-
-// Sizes of the 4-connected masked components.
-std::vector<int64_t> components(Mask mask) {
-  std::vector<int64_t> sizes;
-  for (int64_t start = 0; start < kPatches; ++start) {
-    if (mask[static_cast<size_t>(start)] == 0) continue;
-    std::vector<int64_t> stack = {start};
-    mask[static_cast<size_t>(start)] = 0;
-    int64_t size = 0;
-    while (!stack.empty()) {
-      const int64_t cell = stack.back(), y = cell / kGrid, x = cell % kGrid;
-      stack.pop_back();
-      ++size;
-      for (const auto& [dy, dx] : {std::pair{0, 1}, {0, -1}, {1, 0}, {-1, 0}}) {
-        if (!at_cell(mask, y + dy, x + dx)) continue;
-        mask[static_cast<size_t>((y + dy) * kGrid + x + dx)] = 0;
-        stack.push_back((y + dy) * kGrid + x + dx);
-      }
-    }
-    sizes.push_back(size);
-  }
-  return sizes;
-}
-
-std::vector<Mask> draw_masks(const MaskConfig& config, int64_t count) {
-  const Masker masker(config, kGrid);
-  std::vector<int64_t> samples(static_cast<size_t>(count));
-  std::iota(samples.begin(), samples.end(), 0);
-  const MaskPlan plan = masker.draw(7, 0, samples, at::kCPU);
-  std::vector<Mask> masks(samples.size(), Mask(kPatches, 0));
-  const int64_t* rows = plan.masked.data_ptr<int64_t>();
-  for (int64_t i = 0; i < plan.masked.numel(); ++i)
-    masks[static_cast<size_t>(rows[i] / kPatches)][static_cast<size_t>(rows[i] % kPatches)] = 1;
-  return masks;
-}
-
-struct MaskCase {
-  MaskKind kind;
-  int64_t count;
-};
-
-class MaskStatistics : public ::testing::TestWithParam<MaskCase> {
- protected:
-  std::string name() const {
-    return text(GetParam().kind == MaskKind::kBlock ? "block" : "random", ".14x14.", GetParam().count);
-  }
-};
-
-TEST_P(MaskStatistics, CellsPairsEdgesAndComponentsAreTheOfficialOnes) {
-  LACUNA_NEEDS_SHARED("golden/cae/masks.json");
-  const Json stored =
-      golden_json("cae/masks.json").at(GetParam().kind == MaskKind::kBlock ? "block" : "random").at(name());
-  const SafetensorsFile file(golden_path("cae/masks.safetensors"));
-  MaskConfig config;
-  config.kind = GetParam().kind;
-  config.count = GetParam().count;
-  const std::vector<Mask> masks = draw_masks(config, kDraws);
-
-  at::Tensor frequency = at::zeros({kPatches}, at::kDouble);
-  Moments edges, right, down, count, largest_one;
-  for (const Mask& mask : masks) {
-    ASSERT_EQ(std::accumulate(mask.begin(), mask.end(), int64_t{0}), GetParam().count);
-    int64_t cut = 0, pairs_right = 0, pairs_down = 0;
-    for (int64_t y = 0; y < kGrid; ++y) {
-      for (int64_t x = 0; x < kGrid; ++x) {
-        const bool here = at_cell(mask, y, x);
-        frequency.data_ptr<double>()[y * kGrid + x] += here;
-        if (x + 1 < kGrid) cut += here != at_cell(mask, y, x + 1), pairs_right += here && at_cell(mask, y, x + 1);
-        if (y + 1 < kGrid) cut += here != at_cell(mask, y + 1, x), pairs_down += here && at_cell(mask, y + 1, x);
-      }
-    }
-    edges.add(static_cast<double>(cut));
-    right.add(static_cast<double>(pairs_right));
-    down.add(static_cast<double>(pairs_down));
-    const std::vector<int64_t> sizes = components(mask);
-    count.add(static_cast<double>(sizes.size()));
-    largest_one.add(static_cast<double>(*std::max_element(sizes.begin(), sizes.end())));
-  }
-
-  Ledger ledger;
-  const at::Tensor theirs = to_tensor(file.at(name() + ".cell_frequency")).flatten();
-  const auto drawn = stored.at("draws").get<double>();
-  const at::Tensor mine = frequency / static_cast<double>(kDraws);
-  const at::Tensor spread = (theirs * (1 - theirs) * (1.0 / static_cast<double>(kDraws) + 1.0 / drawn)).sqrt();
-  ledger.expect("standard errors: cells", name(), largest((mine - theirs) / spread), kMostSigmas);
-  ledger.expect("standard errors: cut edges", name(), sigmas(edges, stored.at("edges")), kMostSigmas);
-  ledger.expect("standard errors: pairs", name() + " right", sigmas(right, stored.at("pair_right")), kMostSigmas);
-  ledger.expect("standard errors: pairs", name() + " down", sigmas(down, stored.at("pair_down")), kMostSigmas);
-  ledger.expect("standard errors: components", name(), sigmas(count, stored.at("components")), kMostSigmas);
-  ledger.expect("standard errors: largest component", name(), sigmas(largest_one, stored.at("largest_component")),
-                kMostSigmas);
-}
-
-INSTANTIATE_TEST_SUITE_P(Counts, MaskStatistics,
-                         ::testing::Values(MaskCase{MaskKind::kBlock, 30}, MaskCase{MaskKind::kBlock, 49},
-                                           MaskCase{MaskKind::kBlock, 75}, MaskCase{MaskKind::kBlock, 78},
-                                           MaskCase{MaskKind::kBlock, 98}, MaskCase{MaskKind::kRandom, 30},
-                                           MaskCase{MaskKind::kRandom, 49}, MaskCase{MaskKind::kRandom, 75},
-                                           MaskCase{MaskKind::kRandom, 78}, MaskCase{MaskKind::kRandom, 98},
-                                           MaskCase{MaskKind::kRandom, 147}),
-                         [](const auto& each) {
-                           return text(each.param.kind == MaskKind::kBlock ? "block_" : "random_", each.param.count);
-                         });
-
-class CountedDraws : public DrawSource {
- public:
-  explicit CountedDraws(uint64_t sample) : rng_(7, Purpose::kMask, 1, sample) {}
-  double uniform(double low, double high) override { return ++uniforms, rng_.uniform(low, high); }
-  int64_t integer(int64_t low, int64_t high) override { return rng_.integer(low, high); }
-  int64_t uniforms = 0;
-
- private:
-  Rng rng_;
-};
-
-TEST(BlockMask, NeedsAsManyAttemptsAsTheOfficialGenerator) {
-  LACUNA_NEEDS_SHARED("golden/cae/masks.json");
-  const Json stored = golden_json("cae/masks.json").at("block");
-  Ledger ledger;
-  for (const int64_t count : {30, 49, 75, 78, 98}) {
-    Moments attempts;
-    for (int64_t i = 0; i < kDraws; ++i) {
-      CountedDraws draws(static_cast<uint64_t>(i));
-      block_mask(kGrid, count, MaskConfig{}, draws);
-      attempts.add(static_cast<double>(draws.uniforms) / 2);
-    }
-    ledger.expect("standard errors: attempts", text(count),
-                  sigmas(attempts, stored.at(text("block.14x14.", count)).at("attempts")), kMostSigmas);
-  }
-}
-
-// ---- Properties ----
 
 TEST(MaskConfig, ARatioGivesTheOfficialCount) {
   LACUNA_NEEDS_SHARED("golden/cae/masks.json");
@@ -331,23 +109,236 @@ TEST(MaskPlan, PicksWhatALoopOverPatchesWouldPick) {
       pick_rows(x, plan.masked).equal(at::stack({at::stack({x[0][1], x[0][3]}), at::stack({x[1][0], x[1][1]})})));
 }
 
-TEST(Masker, RefusesToHideEverything) {
-  MaskConfig config;
-  config.count = kPatches;
-  EXPECT_THROW(Masker(config, kGrid), Error);
+TEST(MaskPlan, AnUnevenPlanPicksAllSamplesRowsInOne) {
+  const std::vector<Mask> masks = {{0, 1, 0, 1}, {0, 0, 0, 0}, {1, 1, 1, 0}};
+  const MaskPlan plan = plan_from_masks(masks, at::kCPU);
+  EXPECT_FALSE(plan.even());
+  EXPECT_EQ(plan.counts, (std::vector<int64_t>{2, 0, 3}));
+  EXPECT_THROW(plan.masked_count(), std::logic_error);
+  EXPECT_THROW(plan.visible_count(), std::logic_error);
+  const at::Tensor x = unit_tensor("x", {3, 4, 2});
+  EXPECT_TRUE(plan.pick_masked(x).equal(at::stack({x[0][1], x[0][3], x[2][0], x[2][1], x[2][2]}).unsqueeze(0)));
+  EXPECT_EQ(plan.pick_visible(x).sizes(), (at::IntArrayRef{1, 7, 2}));
+  EXPECT_TRUE(plan.restore(plan.pick_visible(x), plan.pick_masked(x)).equal(x));
 }
 
-TEST(BlockMask, SaysSoWhenNoRectangleCanFitInsteadOfTryingForever) {
+TEST(MaskPlan, AnEvenPlanPicksSampleBySample) {
+  const std::vector<int64_t> samples = {0, 1, 2};
+  const MaskPlan plan = Masker(MaskConfig{}, kGrid).draw(1, 0, samples, at::kCPU);
+  const at::Tensor x = unit_tensor("x", {3, kPatches, 5});
+  EXPECT_TRUE(plan.pick_visible(x).equal(pick_rows(x, plan.visible)));
+  EXPECT_TRUE(plan.pick_masked(x).equal(pick_rows(x, plan.masked)));
+  EXPECT_THROW(plan.pick_masked(x.slice(1, 1)), std::logic_error);
+}
+
+TEST(MaskPlan, GradientsPassThroughRestoreToTheRowsTheyCameFrom) {
+  const std::vector<Mask> masks = {{0, 1, 0, 1}, {0, 0, 0, 1}};
+  const MaskPlan plan = plan_from_masks(masks, at::kCPU);
+  const at::Tensor x = unit_tensor("x", {2, 4, 3}).requires_grad_();
+  const at::Tensor weights = unit_tensor("w", {2, 4, 3});
+  (plan.restore(plan.pick_visible(x), plan.pick_masked(x)) * weights).sum().backward();
+  EXPECT_TRUE(x.grad().equal(weights));
+}
+
+TEST(MaskPlan, PerImageWeightsGiveTheMeanOverImagesOfEachImagesMean) {
+  const std::vector<Mask> masks = {{0, 1, 0, 1}, {0, 0, 0, 0}, {1, 1, 1, 0}};
+  const MaskPlan plan = plan_from_masks(masks, at::kCPU);
+  const at::Tensor x = unit_tensor("x", {3, 4, 1});
+  const at::Tensor weights = plan.per_image_weights(at::kDouble);
+  const double expected =
+      ((x[0][1] + x[0][3]) / 2 + (x[2][0] + x[2][1] + x[2][2]) / 3).item<double>() / 3;  // the second image adds 0
+  EXPECT_NEAR((plan.pick_masked(x).flatten() * weights).sum().item<double>(), expected, 1e-15);
+  EXPECT_EQ(plan.per_image_weights(at::kFloat).scalar_type(), at::kFloat);
+
+  const std::vector<Mask> even = {{0, 1}, {1, 0}};
+  EXPECT_TRUE(plan_from_masks(even, at::kCPU).per_image_weights(at::kDouble).equal(at::full({2}, 0.5, at::kDouble)));
+}
+
+// ---- Views and guides -----------------------------------------------------------------------------------------------
+
+TEST(Masker, TheFirstCropKeepsTheStreamOfItsSampleAndOthersAreIndependent) {
+  const Masker masker(MaskConfig{}, kGrid);
+  const std::vector<int64_t> samples = {5, 6};
+  const auto draw = [&](int crop, uint64_t epoch) { return masker.draw(1, epoch, samples, at::kCPU, crop).masked; };
+  EXPECT_TRUE(draw(0, 2).equal(masker.draw(1, 2, samples, at::kCPU).masked));
+  EXPECT_TRUE(draw(1, 2).equal(draw(1, 2)));
+  for (const int crop : {1, 2, 11}) {
+    for (const uint64_t epoch : {1u, 2u, 3u}) EXPECT_FALSE(draw(crop, 2).equal(draw(0, epoch))) << crop;
+  }
+  EXPECT_FALSE(draw(1, 2).equal(draw(2, 2)));
+}
+
+TEST(Masker, DrawsOfTheFirstCropNeverChange) {
+  const std::vector<int64_t> samples = {0, 1};
+  const auto digest = [&](MaskKind kind) {
+    MaskConfig config;
+    config.kind = kind;
+    const at::Tensor rows = Masker(config, kGrid).draw(1, 2, samples, at::kCPU).masked;
+    return (rows * at::arange(1, rows.numel() + 1)).sum().item<int64_t>();
+  };
+  EXPECT_EQ(digest(MaskKind::kBlock), 2863587);
+  EXPECT_EQ(digest(MaskKind::kRandom), 3198945);
+}
+
+MaskConfig by_attention() {
   MaskConfig config;
-  config.min_block = 15;  // at least 15 cells, but no side of 4: sqrt(15) rounds to 4
-  config.count = 15;
-  const std::vector<int64_t> samples = {0};
+  config.kind = MaskKind::kAttention;
+  config.ratio = 0.75;
+  config.rounding = Rounding::kKeepDown;
+  return config;
+}
+
+TEST(Masker, AnAttentionMaskFollowsItsGuideAndItsStream) {
+  const Masker masker(by_attention(), kGrid);
+  EXPECT_TRUE(masker.needs_guide());
+  const std::vector<int64_t> samples = {5, 6};
+  at::Tensor guide = at::full({2, kPatches}, 1e-9);
+  guide.slice(1, 10, 59).fill_(1.0);  // as many as stay visible
+  const MaskPlan plan = masker.draw(1, 2, samples, at::kCPU, 0, guide);
+  EXPECT_EQ(plan.visible_count(), 49);
+  EXPECT_TRUE(plan.visible.view({2, 49}).select(0, 1).equal(at::arange(kPatches + 10, kPatches + 59)));
+  const at::Tensor flat = at::ones({2, kPatches});
+  const at::Tensor base = masker.draw(1, 2, samples, at::kCPU, 0, flat).visible;
+  EXPECT_TRUE(base.equal(masker.draw(1, 2, samples, at::kCPU, 0, flat * 7).visible)) << "only proportions matter";
+  EXPECT_FALSE(base.equal(masker.draw(1, 2, samples, at::kCPU, 1, flat).visible));
+  EXPECT_FALSE(base.equal(masker.draw(1, 3, samples, at::kCPU, 0, flat).visible));
+}
+
+TEST(Masker, AnAttentionMaskNeedsAGuideOfItsBatch) {
+  const Masker masker(by_attention(), kGrid);
+  const std::vector<int64_t> samples = {5, 6};
+  EXPECT_THROW(masker.draw(1, 2, samples, at::kCPU), std::logic_error);
+  EXPECT_THROW(masker.draw(1, 2, samples, at::kCPU, 0, at::ones({2, kPatches + 1})), std::logic_error);
+  EXPECT_THROW(masker.draw(1, 2, samples, at::kCPU, 0, at::ones({1, kPatches})), std::logic_error);
+}
+
+// ---- Counts ---------------------------------------------------------------------------------------------------------
+
+TEST(MaskConfig, RoundingsGiveTheCountsOfTheirMethods) {
+  LACUNA_NEEDS_SHARED("golden/maskclip/masking.json");
+  const Json table = golden_json("maskclip/masking.json").at("image").at("keep_table");
+  ASSERT_EQ(table.size(), 13u);
+  MaskConfig config;
+  config.kind = MaskKind::kRandom;
+  config.rounding = Rounding::kKeepDown;
+  for (const Json& row : table) {
+    config.ratio = row.at("ratio");
+    const int64_t patches = row.at("patches");
+    EXPECT_EQ(patches - config.hidden(patches), row.at("keep").get<int64_t>()) << row.dump();
+  }
+}
+
+TEST(MaskConfig, SettingsOfTheUnifiedTableGiveItsCounts) {
+  LACUNA_NEEDS_SHARED("golden/unified/tables/sampling.json");
+  const Json stored = golden_json("unified/tables/sampling.json");
+  const auto hidden = [](double ratio, Rounding rounding, int64_t unit, int64_t patches) {
+    MaskConfig config;
+    config.kind = MaskKind::kRandom;
+    config.ratio = ratio;
+    config.rounding = rounding;
+    config.unit = unit;
+    return config.hidden(patches);
+  };
+  const Json mae = stored.at("mae").at("kept");
+  EXPECT_EQ(mae.size(), 3u);
+  EXPECT_EQ(196 - hidden(.75, Rounding::kKeepDown, 1, 196), mae.at("196 at 0.75").get<int64_t>());
+  EXPECT_EQ(256 - hidden(.75, Rounding::kKeepDown, 1, 256), mae.at("256 at 0.75").get<int64_t>());
+  EXPECT_EQ(196 - hidden(.4, Rounding::kKeepDown, 1, 196), mae.at("196 at 0.4").get<int64_t>());
+  EXPECT_EQ(hidden(.6, Rounding::kUp, 2, 196), stored.at("simmim").at("hidden_patches").at("14x14").get<int64_t>());
+  EXPECT_EQ(hidden(.6, Rounding::kUp, 2, 36), 24) << "6 of the 9 squares of the miniature";
+  EXPECT_EQ(hidden(.4, Rounding::kNearest, 1, 196), stored.at("maskfeat").at("count").get<int64_t>());
+}
+
+TEST(MaskConfig, TellsWhichSettingsMayHideDifferentNumbers) {
+  MaskConfig config;
+  EXPECT_FALSE(config.may_be_uneven());
+  config.ratio_max = config.ratio;
+  EXPECT_FALSE(config.may_be_uneven());
+  config.ratio_max = 0.5;
+  EXPECT_TRUE(config.may_be_uneven());
+  EXPECT_EQ(config.hidden(kPatches), kPatches / 2) << "the most a sample hides";
+  config.ratio_max.reset();
+  config.clean_share = 0.5;
+  EXPECT_TRUE(config.may_be_uneven());
+  config.kind = MaskKind::kNone;
+  EXPECT_FALSE(config.may_be_uneven());
+  config = {};
+  config.kind = MaskKind::kBlockLoose;
+  EXPECT_TRUE(config.may_be_uneven());
+  config.kind = MaskKind::kBlockToppedUp;
+  EXPECT_FALSE(config.may_be_uneven());
+}
+
+// ---- Refusals -------------------------------------------------------------------------------------------------------
+
+struct Refusal {
+  const char* name;
+  MaskConfig config;
+  const char* words;
+  int64_t grid = kGrid;
+};
+
+std::ostream& operator<<(std::ostream& out, const Refusal& each) { return out << each.name; }
+
+class MaskRefusals : public ::testing::TestWithParam<Refusal> {};
+
+TEST_P(MaskRefusals, AreMadeBeforeAnythingIsDrawn) {
   try {
-    Masker(config, 4).draw(0, 0, samples, at::kCPU);
+    const Masker masker(GetParam().config, GetParam().grid);
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("mask: no rectangle of min_block 15"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find(GetParam().words), std::string::npos) << error.what();
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Settings, MaskRefusals,
+    ::testing::Values(
+        Refusal{"everything_hidden", {.count = kPatches}, "196 hidden of 196 patches leaves none visible"},
+        Refusal{"rounded_to_everything",
+                {.kind = MaskKind::kRandom, .ratio = 0.95, .rounding = Rounding::kUp},
+                "lower mask.ratio",
+                4},
+        Refusal{"ratio_max_hides_everything",
+                {.kind = MaskKind::kRandom, .ratio = 0.1, .ratio_max = 0.99, .rounding = Rounding::kUp},
+                "lower mask.ratio_max",
+                4},
+        Refusal{"unit_that_does_not_tile", {.kind = MaskKind::kRandom, .unit = 3}, "do not tile a grid of 14 x 14"},
+        Refusal{"unit_of_zero", {.kind = MaskKind::kRandom, .unit = 0}, "mask.unit: 0"},
+        Refusal{"unit_of_blocks", {.kind = MaskKind::kBlock, .unit = 2}, "only mask.kind=random"},
+        Refusal{
+            "count_between_squares", {.kind = MaskKind::kRandom, .count = 30, .unit = 2}, "not a multiple of the 4"},
+        Refusal{
+            "ratio_max_below", {.kind = MaskKind::kRandom, .ratio = 0.4, .ratio_max = 0.3}, "below mask.ratio, 0.4"},
+        Refusal{
+            "count_and_ratio_max", {.kind = MaskKind::kRandom, .count = 30, .ratio_max = 0.5}, "leave one of them out"},
+        Refusal{"attention_with_intact_samples",
+                {.kind = MaskKind::kAttention, .clean_share = 0.5},
+                "the same number of patches in every sample"},
+        Refusal{"attention_of_many_ratios",
+                {.kind = MaskKind::kAttention, .ratio_max = 0.6},
+                "the same number of patches in every sample"},
+        Refusal{"min_block_of_the_grid", {.min_block = kPatches}, "do not fit a grid of 14 x 14"},
+        // At least 15 cells, but no side of 4: sqrt(15) rounds to 4.
+        Refusal{"blocks_that_never_fit", {.count = 15, .min_block = 15}, "no rectangle of min_block 15", 4},
+        Refusal{"loose_blocks_that_never_fit",
+                {.kind = MaskKind::kBlockLoose, .count = 15, .min_block = 15},
+                "no rectangle of min_block 15",
+                4},
+        Refusal{"topped_up_blocks_that_never_fit",
+                {.kind = MaskKind::kBlockToppedUp, .count = 15, .min_block = 15},
+                "no rectangle of min_block 15",
+                4}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+TEST(Masker, AllowsWhatTheCallerMayWant) {
+  MaskConfig nothing;
+  nothing.count = 0;
+  EXPECT_NO_THROW(Masker(nothing, kGrid));
+  MaskConfig none;
+  none.kind = MaskKind::kNone;
+  none.unit = 3;  // a mask that is off is not checked
+  EXPECT_NO_THROW(Masker(none, kGrid));
 }
 
 }  // namespace

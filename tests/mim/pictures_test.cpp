@@ -50,7 +50,7 @@ TEST(PictureWriter, DrawsOneRowAnImageAndLeavesTheTaskAlone) {
   c.completer = {.kind = CompleterKind::kRegressor, .depth = 1, .heads = 3};
   c.objectives = {ObjectiveConfig{}};
   c.objectives[0].teacher.path = golden_path("models/clip_hf/quickgelu");
-  c.objectives[0].distill.regions = {.cls = 1, .visible = 1, .masked = 1};
+  c.objectives[0].distill.region = {.kind = RegionKind::kAll};
   const auto method = build_method(c, nullptr, 0);
   const TemporaryFolder folder;
   PictureWriter writer(*method, {gray(32, 40), gray(32, 90)}, folder / "pictures", 3, at::kCPU);

@@ -54,14 +54,20 @@ TEST(Student, PixelsOfMaskedPatchesDoNotReachIt) {
   EXPECT_FALSE(other.masked.equal(before.masked));
 }
 
+std::unique_ptr<Teacher> clip_teacher() {
+  return open_file_teacher({.path = golden_path("models/clip_hf/quickgelu")}, kImageNetStats);
+}
+
 TEST(Student, PixelsOfMaskedPatchesDoReachTheTeacher) {
   LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/config.json");
   Fixture f;
-  const auto teacher = open_teacher({.path = golden_path("models/clip_hf/quickgelu")});
+  const auto teacher = clip_teacher();
   ASSERT_EQ(teacher->grid(), f.model.sizes.vit().grid());
   ASSERT_EQ(teacher->width(), 48);
-  const Tokens before = teacher->observe(f.images, f.plan),
-               after = teacher->observe(f.repainted(f.plan.masked), f.plan);
+  const auto observed = [&](const at::Tensor& images) {
+    return split_tokens(teacher->observe(images.to(at::kFloat), f.plan, nullptr).grids.at(0), f.plan);
+  };
+  const Tokens before = observed(f.images), after = observed(f.repainted(f.plan.masked));
   EXPECT_FALSE(after.cls.equal(before.cls));
   EXPECT_FALSE(after.masked.equal(before.masked));
   EXPECT_FALSE(after.visible.equal(before.visible)) << "every token of the teacher sees the whole image";
@@ -89,12 +95,12 @@ TEST(Student, MaskedLatentsDoNotLookAtTheClassToken) {
     Fixture f(sizes);
     const at::NoGradGuard no_grad;
     VitImpl& vit = *f.model.student->vit;
-    RegressorImpl& regressor = *f.model.student->regressor;
+    Regressor& regressor = f.model.regressor();
     at::Tensor latents = vit.encode(f.images, f.plan.visible);
-    const at::Tensor before = regressor.forward(regressor.adapt(latents).slice(1, 1), f.plan, nullptr);
+    const at::Tensor before = regressor.regress(regressor.adapt(latents).slice(1, 1), f.plan, nullptr);
     EXPECT_TRUE(f.model.encode(f.images, f.plan).masked.equal(before));
     latents.slice(1, 0, 1).add_(1.0);
-    EXPECT_TRUE(regressor.forward(regressor.adapt(latents).slice(1, 1), f.plan, nullptr).equal(before));
+    EXPECT_TRUE(regressor.regress(regressor.adapt(latents).slice(1, 1), f.plan, nullptr).equal(before));
   }
 }
 
@@ -110,13 +116,13 @@ TEST(Distill, SupervisesOnlyRegionsOfPositiveWeight) {
   CaeModel visible(kSizes, unit_tensor("clip_target", {2, 17, 48}), {.cls = 0, .visible = 1, .masked = 0});
   visible.module().to(at::kDouble);
   visible.fill(filled_parameter);
-  EXPECT_FALSE(visible.distill->needs_masked());
-  const ObjectiveLosses losses = visible.losses(f.images, f.plan);
-  ASSERT_EQ(losses.terms.size(), 1u);
-  EXPECT_EQ(losses.terms[0].first, "visible");
-  losses.total.backward();
+  EXPECT_FALSE(visible.objective().needs().masked);
+  const auto [total, terms] = visible.losses(f.images, f.plan);
+  ASSERT_EQ(terms.size(), 1u);
+  EXPECT_TRUE(terms.contains("visible"));
+  total.backward();
   for (const auto& [name, parameter] : visible.parameters()) {
-    if (name.starts_with("student.regressor.")) {
+    if (name.starts_with("student.completer.")) {
       EXPECT_FALSE(parameter.grad().defined()) << name;
     }
   }
@@ -124,27 +130,29 @@ TEST(Distill, SupervisesOnlyRegionsOfPositiveWeight) {
 
 // ---- The whole method ----
 
+constexpr ViewSpec kView{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
+
 Method micro_method(std::unique_ptr<Teacher> teacher) {
   CaeSizes sizes = kSizes;
   sizes.depth = 1;
   sizes.regressor_width = 24;
   sizes.regressor_depth = 1;
-  Student student(sizes.vit(), sizes.completer());
-  const ViewSpec view{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
-  auto distill = std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions}, std::move(teacher),
-                                           student->width());
+  Student student(StudentConfig{}, sizes.vit(), sizes.completer());
   MaskConfig mask;
   mask.min_block = 2;
   mask.count = 7;
-  Method method(view, Masker(mask, 4), student, {distill});
+  Method method({.student_view = kView,
+                 .masker = Masker(mask, 4),
+                 .student = student,
+                 .objectives = {cae_v2_objective("target", cae_v2_distill(), std::move(teacher), student)}});
   initialize(method.module(), 1);
   return method;
 }
 
 TEST(Method, TrainsExactlyTheseParametersAndNoneOfTheTeachers) {
   LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/config.json");
-  Method method = micro_method(open_teacher({.path = golden_path("models/clip_hf/quickgelu")}));
-  const std::string vit = "student.vit.", block = vit + "blocks.0.", regressor = "student.regressor.",
+  Method method = micro_method(clip_teacher());
+  const std::string vit = "student.vit.", block = vit + "blocks.0.", regressor = "student.completer.",
                     cross = regressor + "blocks.0.";
   std::set<std::string> wanted = {vit + "cls_token",       regressor + "mask_token", block + "attn.qkv.weight",
                                   block + "attn.q_bias",   block + "attn.v_bias",    block + "ls1.gamma",
@@ -155,7 +163,7 @@ TEST(Method, TrainsExactlyTheseParametersAndNoneOfTheTeachers) {
        {vit + "patch_embed", vit + "norm", block + "norm1", block + "norm2", block + "attn.proj", block + "mlp.fc1",
         block + "mlp.fc2", regressor + "adapter", regressor + "adapter_norm", regressor + "norm", cross + "norm_q",
         cross + "norm_k", cross + "norm_v", cross + "norm2", cross + "attn.proj", cross + "mlp.fc1", cross + "mlp.fc2",
-        std::string("objective.align.head.norm"), std::string("objective.align.head.proj")}) {
+        std::string("objective.target.head.norm"), std::string("objective.target.head.proj")}) {
     wanted.insert(layer + ".weight");
     wanted.insert(layer + ".bias");
   }
@@ -166,7 +174,7 @@ TEST(Method, TrainsExactlyTheseParametersAndNoneOfTheTeachers) {
   }
   EXPECT_EQ(found, wanted);
   for (const auto& item : method.module().named_buffers()) buffers.insert(item.key());
-  EXPECT_EQ(buffers, (std::set<std::string>{"student.vit.pos_embed", "student.regressor.positions"}));
+  EXPECT_EQ(buffers, (std::set<std::string>{"student.vit.pos_embed", "student.completer.positions"}));
 }
 
 TEST(Method, TheSameStepGivesTheSameBits) {
@@ -182,12 +190,11 @@ TEST(Method, TheSameStepGivesTheSameBits) {
 }
 
 std::string refusal(const CompleterConfig& completer, const MaskConfig& mask) {
-  Student student(kSizes.vit(), completer);
-  const auto distill =
-      std::make_shared<Distill>("align", 1.0, DistillConfig{.regions = kAllRegions},
-                                std::make_unique<FixedTeacher>(at::zeros({1, 17, 48}), kSizes.vit()), student->width());
+  Student student(StudentConfig{}, kSizes.vit(), completer);
+  const auto distill = cae_v2_objective("target", cae_v2_distill(),
+                                        std::make_unique<FixedTeacher>(at::zeros({1, 17, 48}), kSizes.vit()), student);
   try {
-    Method(ViewSpec{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats}, Masker(mask, 4), student, {distill});
+    Method({.student_view = kView, .masker = Masker(mask, 4), .student = student, .objectives = {distill}});
   } catch (const Error& error) {
     return error.what();
   }
@@ -200,14 +207,13 @@ TEST(Method, RefusesToSuperviseWhatIsNotThere) {
   mask.count = 7;
   EXPECT_EQ(refusal(kSizes.completer(), mask), "accepted");
   EXPECT_EQ(refusal(CompleterConfig{}, mask),
-            "objective 'align' supervises masked patches, but the student completes none; set "
-            "completer.kind=regressor, or the "
-            "weight of its masked region to 0");
+            "objective 'target' supervises masked patches, but the student completes none; set "
+            "completer.kind=regressor or decoder, student.mode=paint, or the weight of its masked region to 0");
   for (const MaskKind kind : {MaskKind::kNone, MaskKind::kRandom}) {
     mask.kind = kind;
     mask.count = 0;
     EXPECT_TRUE(refusal(kSizes.completer(), mask)
-                    .starts_with("objective 'align' supervises masked patches, but the mask hides none"));
+                    .starts_with("objective 'target' supervises masked patches, but the mask hides none"));
   }
 }
 

@@ -15,6 +15,15 @@ namespace {
 
 using namespace testing;  // NOLINT
 
+std::unique_ptr<Teacher> open_teacher(const TeacherConfig& config) { return open_file_teacher(config, kImageNetStats); }
+
+Tokens observed(Teacher& teacher, const at::Tensor& pixels, const MaskPlan& plan) {
+  const Observation seen = teacher.observe(pixels, plan, nullptr);
+  EXPECT_EQ(seen.grids.size(), 1u);
+  EXPECT_FALSE(seen.of_masked);
+  return split_tokens(seen.grids.at(0), plan);
+}
+
 struct Layer {
   TeacherLayer layer;
   std::string output;  // of io.safetensors, under output.vision.
@@ -36,7 +45,7 @@ TEST(ClipTeacher, SaysWhatTransformersGivesForEveryTokenOfEachLayer) {
     const Tokens wanted = split_tokens(stored, plan);
     for (const auto& [dtype, limit] : {std::pair{at::kFloat, 1e-5}, std::pair{at::kDouble, 1e-11}}) {
       teacher->to(at::kCPU, dtype);
-      const Tokens found = teacher->observe(pixels, plan);
+      const Tokens found = observed(*teacher, pixels, plan);
       const std::string group = dtype == at::kDouble ? "float64" : "float32";
       ledger.expect_close(group, output + " cls", found.cls, wanted.cls, limit);
       ledger.expect_close(group, output + " visible", found.visible, wanted.visible, limit);
@@ -52,9 +61,9 @@ TEST(ClipTeacher, InBf16PointsWhereItPointsInFloat32) {
   const at::Tensor pixels = to_tensor(SafetensorsFile(folder / "io.safetensors").at("input.pixel_values"));
   const MaskPlan plan = plan_from_masks(filled_masks(pixels.size(0), 16, 6), at::kCPU);
   const auto teacher = open_teacher({.path = folder});
-  const Tokens exact = teacher->observe(pixels, plan);
+  const Tokens exact = observed(*teacher, pixels, plan);
   teacher->to(at::kCPU, at::kBFloat16);
-  const Tokens rounded = teacher->observe(pixels, plan);
+  const Tokens rounded = observed(*teacher, pixels, plan);
   EXPECT_EQ(rounded.visible.scalar_type(), at::kBFloat16);
   const auto least_cosine = [](const at::Tensor& a, const at::Tensor& b) {
     return at::cosine_similarity(a.to(at::kDouble), b.to(at::kDouble), -1).min().item<double>();
@@ -86,8 +95,8 @@ TEST(ClipTeacher, AFolderThatIsNotThereIsNamed) {
     }
     return "opened";
   };
-  EXPECT_TRUE(message("").starts_with("teacher: no folder given"));
-  EXPECT_TRUE(message("/no/such/folder").starts_with("teacher: /no/such/folder is not a folder"));
+  EXPECT_TRUE(message("").starts_with("teacher: no weights given; set teacher=DIR"));
+  EXPECT_TRUE(message("/no/such/folder").starts_with("teacher: /no/such/folder does not exist"));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "nn/frozen_vit.h"
+#include "nn/init.h"
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 
@@ -98,6 +100,37 @@ TEST(Backbone, AnExportReadBackIsTheSameNetworkBitByBit) {
   const at::Tensor images = at::randn({2, 3, 32, 32});
   Vit a = original.vit, b = read.vit;
   EXPECT_TRUE(a->encode(images).equal(b->encode(images)));
+}
+
+// Every layout of positions and biases that a student may have, through the folder that timm opens: our own reader, and
+// the reader of timm's folders, which is held to timm's outputs elsewhere, give the same features.
+TEST(Backbone, EveryKindOfPositionsSurvivesTheExport) {
+  const std::tuple<Positions, RelativeBiasKind, QkvBias> kinds[] = {
+      {Positions::kNone, RelativeBiasKind::kShared, QkvBias::kQueryValue},
+      {Positions::kLearned, RelativeBiasKind::kPerBlock, QkvBias::kQueryValue},
+      {Positions::kSinCosColumns, RelativeBiasKind::kNone, QkvBias::kAll},
+      {Positions::kNone, RelativeBiasKind::kPerBlock, QkvBias::kAll}};
+  for (const auto& [positions, bias, qkv] : kinds) {
+    VitConfig c = micro();
+    c.positions = positions;
+    c.relative_bias = bias;
+    c.qkv_bias = qkv;
+    Vit vit(c);
+    for (auto& item : vit->named_parameters()) fill_uniform(item.value().detach(), 0.2, 3, item.key());
+    const at::Tensor images = at::ones({2, 3, 32, 32}).cumsum(3).sin();
+    const at::NoGradGuard no_grad;
+    const at::Tensor expected = vit->encode(images);
+
+    const testing::TemporaryFolder folder;
+    const std::string reason = write_backbone(folder / "out", vit, {.vit = c});
+    EXPECT_EQ(reason.empty(), bias == RelativeBiasKind::kNone || qkv == QkvBias::kQueryValue) << reason;
+    Backbone again = open_backbone(folder / "out");
+    EXPECT_TRUE(again.vit->encode(images).equal(expected));
+    if (!reason.empty()) continue;
+    std::filesystem::remove(folder / "out/lacuna.json");
+    FrozenVit timm = open_frozen_vit(folder / "out");
+    EXPECT_LT(deviation(timm.vit->encode(images), expected), 1e-5) << timm.family;
+  }
 }
 
 TEST(Backbone, ANetworkThatTimmCannotExpressIsSaidToBeOne) {

@@ -117,6 +117,22 @@ inline std::vector<std::vector<std::uint8_t>> filled_masks(std::int64_t batch, s
   return masks;
 }
 
+// CAE's classes by the rule, on the grid [B,N]: the k-th masked token of all has (31 k + 7 floor(k / M)) mod V; visible
+// ones, whose class nobody reads, have 0.
+inline at::Tensor filled_classes(std::int64_t batch, std::int64_t patches, std::int64_t masked, std::int64_t classes) {
+  const at::Tensor out = at::zeros({batch, patches}, at::kLong);
+  const auto masks = filled_masks(batch, patches, masked);
+  std::int64_t k = 0;
+  for (std::int64_t b = 0; b < batch; ++b) {
+    for (std::int64_t p = 0; p < patches; ++p) {
+      if (masks[static_cast<std::size_t>(b)][static_cast<std::size_t>(p)] == 0) continue;
+      out[b][p] = (31 * k + 7 * (k / masked)) % classes;
+      ++k;
+    }
+  }
+  return out;
+}
+
 // [sum, sum of squares, dot with unit("probe:" + key)] over the values in row-major order: the dot catches
 // permutations.
 inline std::array<double, 3> probe(const std::string& key, const at::Tensor& tensor) {
@@ -127,8 +143,9 @@ inline std::array<double, 3> probe(const std::string& key, const at::Tensor& ten
 
 // ---- Names of the official code ------------------------------------------------------------------------------------
 
-// "theirs" are the parameters of Atten4Vis/CAE, "ours" those of a Method whose one objective is called "align".
-inline KeyMap official_cae_names(std::int64_t depth, std::int64_t regressor_depth) {
+// "theirs" are the parameters of Atten4Vis/CAE. "ours" are those of a Method: of CAE v2 with one objective, "target";
+// of CAE (decoder_depth > 0) with the objectives "tokens" and "align".
+inline KeyMap official_cae_names(std::int64_t depth, std::int64_t regressor_depth, std::int64_t decoder_depth) {
   const auto block = [](const std::string& ours, const std::string& theirs) {
     std::vector<KeyRule> rules = {{{ours + "ls1.gamma"}, {theirs + "gamma_1"}},
                                   {{ours + "ls2.gamma"}, {theirs + "gamma_2"}},
@@ -154,7 +171,8 @@ inline KeyMap official_cae_names(std::int64_t depth, std::int64_t regressor_dept
     }
     return rules;
   };
-  const std::string vit = "student.vit.", regressor = "student.regressor.";
+  const std::string vit = "student.vit.", regressor = "student.completer.";
+  const std::string head = decoder_depth > 0 ? "objective.tokens.head." : "objective.target.head.";
   KeyMap map;
   map.rules.push_back({{vit + "cls_token"}, {"encoder.cls_token"}});
   map.add(vit + "patch_embed", "encoder.patch_embed.proj");
@@ -165,15 +183,18 @@ inline KeyMap official_cae_names(std::int64_t depth, std::int64_t regressor_dept
   map.add(regressor + "adapter_norm", "encoder_to_regresser_norm");
   map.add_each_block(regressor_depth, cross_block(regressor + "blocks.{i}.", "regresser.regressor_blocks.{i}."));
   map.add(regressor + "norm", "regresser.norm");
-  map.add("objective.align.head.norm", "decoder.norm");
-  map.add("objective.align.head.proj", "decoder.head");
+  map.add_each_block(decoder_depth, block(head + "blocks.{i}.", "decoder.decoder_blocks.{i}."));
+  map.add(head + "norm", "decoder.norm");
+  map.add(head + "proj", "decoder.head");
   return map;
 }
 
 // Our name -> the official one.
-inline std::map<std::string, std::string> official_of_ours(std::int64_t depth, std::int64_t regressor_depth) {
+inline std::map<std::string, std::string> official_of_ours(std::int64_t depth, std::int64_t regressor_depth,
+                                                           std::int64_t decoder_depth) {
   std::map<std::string, std::string> out;
-  for (const KeyRule& rule : official_cae_names(depth, regressor_depth).rules) out[rule.ours.at(0)] = rule.theirs.at(0);
+  for (const KeyRule& rule : official_cae_names(depth, regressor_depth, decoder_depth).rules)
+    out[rule.ours.at(0)] = rule.theirs.at(0);
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 
@@ -103,6 +104,77 @@ TEST(MakePlan, RefusesWhatCannotBe) {
   TrainConfig floor = train({10, Unit::kSteps}, 4);
   floor.min_lr = 1;
   EXPECT_NE(message(floor).find("above the peak rate"), std::string::npos);
+}
+
+TEST(MakePlan, SettlesTheScheduleInSteps) {
+  TrainConfig c = train({800, Unit::kEpochs}, 2048);
+  c.warmup = {10, Unit::kEpochs};
+  c.schedule = {.kind = ScheduleKind::kDrops,
+                .warmup_start_lr = 2e-6,
+                .warmup_ends = RampEnds::kFirst,
+                .lag = true,
+                .drops = {{700, Unit::kEpochs}, {95, Unit::kPercent}},
+                .drop_factor = 0.2};
+  const Schedule s = make_plan(c, {}, {}, 625).schedule;
+  EXPECT_EQ(s.kind, ScheduleKind::kDrops);
+  EXPECT_EQ(s.warmup_start, 2e-6);
+  EXPECT_EQ(s.warmup_ends, RampEnds::kFirst);
+  EXPECT_TRUE(s.lag);
+  EXPECT_EQ(s.drops, (std::vector<int64_t>{437500, 475000}));
+  EXPECT_EQ(s.drop_factor, 0.2);
+  c.schedule = {.kind = ScheduleKind::kConstantCooldown, .cooldown = {25, Unit::kPercent}};
+  EXPECT_EQ(make_plan(c, {}, {}, 625).schedule.cooldown, 125000);
+}
+
+TEST(MakePlan, RefusesAScheduleThatContradictsItself) {
+  const auto message = [](const ScheduleConfig& schedule) {
+    TrainConfig c = train({100, Unit::kSteps}, 256);
+    c.warmup = {20, Unit::kSteps};
+    c.schedule = schedule;
+    return fault([&] { make_plan(c, {}, {}, 10); });
+  };
+  const auto drops = [](std::vector<Duration> at) {
+    return ScheduleConfig{.kind = ScheduleKind::kDrops, .drops = std::move(at)};
+  };
+  EXPECT_EQ(message(drops({{50, Unit::kSteps}})), "no error");
+  EXPECT_NE(message(drops({})).find("train.drops: a schedule of drops needs at least one"), std::string::npos);
+  EXPECT_NE(message({.drops = {{50, Unit::kSteps}}}).find("train.drops: only read by"), std::string::npos);
+  EXPECT_NE(message(drops({{50, Unit::kSteps}, {50, Unit::kSteps}})).find("found step 50"), std::string::npos);
+  EXPECT_NE(message(drops({{100, Unit::kSteps}})).find("found step 100"), std::string::npos);
+  EXPECT_NE(message(drops({{10, Unit::kSteps}})).find("found step 10"), std::string::npos);
+  EXPECT_NE(message({.warmup_start_lr = 1}).find("train.warmup_start_lr: 1 is above the peak"), std::string::npos);
+  EXPECT_NE(message({.cooldown = {5, Unit::kSteps}}).find("train.cooldown: only read by"), std::string::npos);
+  EXPECT_NE(message({.kind = ScheduleKind::kConstantCooldown}).find("needs its length"), std::string::npos);
+  EXPECT_NE(message({.kind = ScheduleKind::kConstantCooldown, .cooldown = {90, Unit::kSteps}}).find("do not fit"),
+            std::string::npos);
+}
+
+TEST(TrainConfig, ReadsTheScheduleAndTheOptimizerFromARecipe) {
+  TrainConfig c;
+  apply(Settings::from_text(R"(
+schedule = "drops"
+drops = ["700 epochs", "90 %", 790]
+warmup_ends = "first"
+warmup_start_lr = 2e-6
+schedule_lag = true
+clip_scope = "tensor"
+no_decay = ["pos_embed", "cls_token"]
+weight_decay = 0.04
+weight_decay_end = 0.4
+)",
+                            "test"),
+        c);
+  EXPECT_EQ(c.schedule.kind, ScheduleKind::kDrops);
+  EXPECT_EQ(c.schedule.drops,
+            (std::vector<Duration>{{700, Unit::kEpochs}, {90, Unit::kPercent}, {790, Unit::kEpochs}}));
+  EXPECT_EQ(c.schedule.warmup_ends, RampEnds::kFirst);
+  EXPECT_TRUE(c.schedule.lag);
+  EXPECT_EQ(c.adamw.clip_scope, ClipScope::kTensor);
+  EXPECT_EQ(c.adamw.no_decay, (std::vector<std::string>{"pos_embed", "cls_token"}));
+  EXPECT_EQ(c.adamw.weight_decay_end, 0.4);
+  TrainConfig again;
+  apply(Settings::from_text(to_toml(c), "printed"), again);
+  EXPECT_EQ(to_json(again), to_json(c));
 }
 
 }  // namespace

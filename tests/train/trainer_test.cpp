@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <csignal>
+#include <optional>
 #include <sstream>
 
 #include "base/error.h"
@@ -52,15 +53,55 @@ class MeanTask : public Task {
     if (diverges_at_ >= 0 && context.step >= diverges_at_) total = total * NAN;
     return {.total = total, .terms = {}, .health = {}};
   }
-  void after_step(const StepContext&) override { memory += 0.01; }
+  void before_update(const StepContext& context) override {
+    gradients_seen += module_.parameters()[0].grad().defined();
+    before.push_back(context);
+    weight_before_ = module_.parameters()[0].detach().clone();
+  }
+  void after_step(const StepContext& context) override {
+    memory += 0.01;
+    after.push_back(context);
+    moved += !module_.parameters()[0].detach().equal(weight_before_);
+  }
   NamedTensors extra_state() override { return {{"memory", memory}}; }
 
   at::Tensor memory = at::zeros({1});
   std::vector<int64_t> parts, diagnosed;
+  std::vector<StepContext> before, after;
+  int64_t gradients_seen = 0, moved = 0;
 
  private:
   torch::nn::Module module_;
+  at::Tensor weight_before_;
   int64_t diverges_at_;
+};
+
+// Has a parameter "late" that keeps still for the first epoch, and a good deal of state of its own.
+class LateTask : public MeanTask {
+ public:
+  LateTask() {
+    late_ = module().register_parameter("late", at::ones({2, 2}));
+    for (int i = 0; i < 300; ++i) copies_.emplace_back(text("copy.", i), at::full({4}, static_cast<double>(i)));
+  }
+  Losses losses(const Batch& batch, const StepContext& context) override {
+    Losses out = MeanTask::losses(batch, context);
+    out.total = out.total + late_.square().sum();
+    return out;
+  }
+  void before_update(const StepContext& context) override {
+    if (context.epoch() == 0) late_.mutable_grad().reset();
+  }
+  void after_step(const StepContext& context) override {
+    for (auto& [name, copy] : copies_) copy.add_(static_cast<double>(context.step));
+    seen.push_back(late_.detach()[0][0].item<double>());
+  }
+  NamedTensors extra_state() override { return copies_; }
+
+  std::vector<double> seen;  // the parameter after each step
+
+ private:
+  at::Tensor late_;
+  NamedTensors copies_;
 };
 
 class Counter : public Evaluator {
@@ -78,6 +119,7 @@ class Counter : public Evaluator {
 
 struct Setting {
   int64_t total = 12, accumulate = 1, checkpoint_every = 4, log_every = 1, diverges_at = -1;
+  std::optional<double> weight_decay_end = {};
 };
 
 class TrainerTest : public ::testing::Test {
@@ -105,6 +147,7 @@ class TrainerTest : public ::testing::Test {
     evaluators.push_back({.evaluator = std::make_unique<Counter>(evaluated_), .every = 6});
     TrainerSetup setup{.out = out, .plan = plan, .accumulate = s.accumulate};
     setup.adamw.clip = 1e9;
+    setup.adamw.weight_decay_end = s.weight_decay_end;
     Trainer trainer(task, loader, std::move(setup), std::move(evaluators), progress_);
     if (const auto snapshot = Checkpoints(out / "checkpoints", {}).newest()) trainer.restore(*snapshot);
     if (steps < 1000) {  // a process that dies: steps are taken, nothing is saved
@@ -156,6 +199,81 @@ TEST_F(TrainerTest, AResumeGoesOnWithTheSameBitsAndTheExtraState) {
   EXPECT_EQ(outcome.end, RunEnd::kDone);
   EXPECT_EQ(outcome.hash, wanted);
   EXPECT_TRUE(at::equal(second.memory, whole.memory));
+}
+
+TEST_F(TrainerTest, TellsTheTaskWhereTheRunIsAroundEveryUpdate) {
+  MeanTask task;
+  Setting s;
+  s.accumulate = 2;
+  train("run", s, task);
+  ASSERT_EQ(task.before.size(), 12u) << "once a step, however many parts";
+  ASSERT_EQ(task.after.size(), 12u);
+  EXPECT_EQ(task.gradients_seen, 12);
+  EXPECT_EQ(task.moved, 12);
+  const Schedule schedule{.peak = 0.1, .floor = 0, .warmup = 0, .total = 12};
+  for (int64_t step = 0; step < 12; ++step) {
+    for (const StepContext& context : {task.before[static_cast<size_t>(step)], task.after[static_cast<size_t>(step)]}) {
+      EXPECT_EQ(context.step, step);
+      EXPECT_EQ(context.total_steps, 12);
+      EXPECT_EQ(context.steps_per_epoch, 3);
+      EXPECT_EQ(context.epoch(), step / 3);
+      EXPECT_EQ(context.lr, schedule.at(step));
+      EXPECT_EQ(context.progress, static_cast<double>(step) / 12);
+    }
+  }
+}
+
+TEST_F(TrainerTest, AGradientThatIsResetKeepsItsParameterOutOfTheStep) {
+  LateTask whole, first, second;
+  const std::string wanted = train("whole", {}, whole).hash;
+  ASSERT_EQ(whole.seen.size(), 12u);
+  EXPECT_EQ(std::vector<double>(whole.seen.begin(), whole.seen.begin() + 3), std::vector<double>(3, 1.0))
+      << "the first epoch: not even decayed";
+  EXPECT_LT(whole.seen[3], 1.0);
+  const Snapshot last = Checkpoints(folder_ / "whole/checkpoints", {}).newest().value();
+  const NamedTensors state = last.tensors("optimizer.");
+  EXPECT_EQ(find(state, "late.step")->item<float>(), 9) << "its own count of steps";
+  EXPECT_EQ(find(state, "w.step")->item<float>(), 12);
+
+  // A resume from within the first epoch, with no moments of "late" and three hundred tensors of the task's own.
+  Setting early;
+  early.checkpoint_every = 2;
+  ::raise(SIGTERM);
+  EXPECT_LT(train("broken", early, first).step, 3);
+  install_stop_signals();
+  EXPECT_EQ(train("broken", early, second).hash, wanted);
+  const NamedTensors copies = second.extra_state(), expected = whole.extra_state();
+  for (size_t i = 0; i < copies.size(); ++i) EXPECT_TRUE(copies[i].second.equal(expected[i].second)) << copies[i].first;
+}
+
+TEST_F(TrainerTest, AWeightDecayThatMovesReachesTheOptimizer) {
+  LateTask task;
+  Setting s;
+  s.weight_decay_end = 10;
+  train("run", s, task);
+  const AdamWConfig config{.clip = 0, .weight_decay_end = 10};
+  const at::Tensor late = at::ones({2, 2}).set_requires_grad(true);
+  AdamW optimizer({{"late", late}}, config);
+  const Schedule schedule{.peak = 0.1, .floor = 0, .warmup = 0, .total = 12};
+  for (int64_t step = 3; step < 12; ++step) {
+    late.mutable_grad() = 2 * late.detach();
+    optimizer.step(schedule.at(step), config.weight_decay_at(step, 12));
+    EXPECT_NEAR(task.seen.at(static_cast<size_t>(step)), late.detach()[0][0].item<double>(), 1e-6) << "step " << step;
+  }
+}
+
+TEST_F(TrainerTest, AWeightDecayThatMovesIsRecorded) {
+  MeanTask task;
+  Setting s;
+  s.weight_decay_end = 0.4;
+  train("run", s, task);
+  train("constant", {}, task);
+  auto moving = records("run");
+  std::erase_if(moving, [](const nlohmann::json& line) { return line.contains("evaluator"); });
+  const auto constant = records("constant");
+  EXPECT_DOUBLE_EQ(moving[0].at("weight_decay"), 0.05);
+  EXPECT_DOUBLE_EQ(moving[6].at("weight_decay"), 0.225) << "half way";
+  EXPECT_FALSE(constant[0].contains("weight_decay"));
 }
 
 TEST_F(TrainerTest, ASignalStopsAfterTheStepAndSaves) {

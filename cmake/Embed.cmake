@@ -1,0 +1,11 @@
+# Writes ${OUT}, a C++ source that holds the .toml files of ${DIR} as raw strings under their base names. Run as a script.
+file(GLOB FILES ${DIR}/*.toml)
+list(SORT FILES)
+set(body "// Made by cmake/Embed.cmake.\n#include \"methods/embedded.h\"\n\nnamespace lacuna {\n\nnamespace {\nconstexpr EmbeddedText kRows[] = {\n")
+foreach(file IN LISTS FILES)
+  get_filename_component(name ${file} NAME_WE)
+  file(READ ${file} content)
+  string(APPEND body "{\"${name}\", R\"toml(${content})toml\"},\n")
+endforeach()
+string(APPEND body "};\n}  // namespace\n\nstd::span<const EmbeddedText> embedded_rows() { return kRows; }\n\n}  // namespace lacuna\n")
+file(WRITE ${OUT} "${body}")

@@ -1,0 +1,13 @@
+#pragma once
+// A gzip file as a whole, with a bound on what it may inflate to.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace lacuna {
+
+// Throws Error(kBadData) when the file is no gzip, is cut off or damaged, or would inflate to more than `max_bytes`.
+std::string read_gzip(const std::filesystem::path& path, std::uint64_t max_file, std::uint64_t max_bytes);
+
+}  // namespace lacuna

@@ -1,0 +1,26 @@
+#pragma once
+// What stands beside a file of weights: the configurations of transformers, timm and OpenCLIP, which tell what shapes
+// cannot (heads, activation, epsilon, pixels) and must agree with what shapes do tell.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "nn/preprocessing.h"
+#include "nn/vit_names.h"
+
+namespace lacuna {
+
+struct DescribedVit {
+  VitMeasures measures;
+  Preprocessing pixels;
+  std::vector<std::string> notes;  // what no configuration says and had to be assumed
+};
+
+// Completes what the tensors told. `folder` is where the weights lie.
+DescribedVit describe(const std::filesystem::path& folder, const NamedVit& named, const VitMeasures& measures);
+
+// Heads where nothing tells them: one for every 64 channels. Adds a note; Error where the width does not divide.
+int64_t assumed_heads(int64_t width, const std::string& where, std::vector<std::string>& notes);
+
+}  // namespace lacuna
