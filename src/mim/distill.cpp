@@ -231,7 +231,7 @@ ObjectiveLosses Distill::losses(const Step& step) {
       if (pass.encoded.aggregated) {
         const at::Tensor second = reduce(
             token_loss(predict(*pass.encoded.aggregated, pass.plan, step.drop), target, config_.loss), pass.plan);
-        out.terms.emplace_back("aggregated", second.detach());
+        if (parts.empty()) out.terms.emplace_back("aggregated", second.detach());
         total = total + second;
       }
       const std::string place = step.passes.size() > 1 ? text(".crop", a, ".of_crop", b) : "";
@@ -247,11 +247,11 @@ ObjectiveLosses Distill::losses(const Step& step) {
     }
   }
   out.total = mean_of(parts);
-  if (step.context.training && owns_) teacher_->get().after_forward(step.context);
   return out;
 }
 
 void Distill::before_update(const StepContext& context) {
+  if (owns_) teacher_->get().before_update(context);
   const std::string layer = head_->prototype_layer();
   if (!owns_ || layer.empty() ||
       static_cast<double>(context.step) >= config_.freeze_prototypes * static_cast<double>(context.steps_per_epoch))

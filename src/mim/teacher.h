@@ -55,9 +55,9 @@ inline constexpr Named<TeacherSight> kTeacherSights[] = {{TeacherSight::kAll, "a
 
 // When a momentum teacher follows: once the weights have moved, or inside the step that uses it, after its own pass
 // (the first release of CAE's code: with momentum 0 it lags one step behind).
-enum class MomentumUpdate { kAfterStep, kInForward };
+enum class MomentumUpdate { kAfterStep, kBeforeUpdate };
 inline constexpr Named<MomentumUpdate> kMomentumUpdates[] = {{MomentumUpdate::kAfterStep, "after_step"},
-                                                             {MomentumUpdate::kInForward, "in_forward"}};
+                                                             {MomentumUpdate::kBeforeUpdate, "before_update"}};
 
 struct TeacherConfig {
   TeacherKind kind = TeacherKind::kClip;
@@ -111,7 +111,7 @@ class Teacher {
 
   virtual void to(at::Device device, at::ScalarType dtype) = 0;
   virtual void begin(uint64_t /*seed*/) {}           // the student has its first weights
-  virtual void after_forward(const StepContext&) {}  // its targets of this step have been made
+  virtual void before_update(const StepContext&) {}  // its targets of this step have been made, the weights not moved
   virtual void after_step(const StepContext&) {}     // the weights have moved
   virtual NamedTensors state() { return {}; }        // what a resume needs
 };

@@ -81,8 +81,8 @@ class TwinTeacher : public Teacher {
     return out;
   }
 
-  void after_forward(const StepContext& context) override {
-    if (config_.update == MomentumUpdate::kInForward) follow(context);
+  void before_update(const StepContext& context) override {
+    if (config_.update == MomentumUpdate::kBeforeUpdate) follow(context);
   }
   void after_step(const StepContext& context) override {
     if (config_.update == MomentumUpdate::kAfterStep) follow(context);

@@ -87,6 +87,46 @@ TEST(Table, MarkdownOfTheReadmeIsWhatTheProgramPrints) {
       << "put the output of `lacuna methods --markdown` into README.md";
 }
 
+// What cannot work is refused before anything is written, with what would fit.
+TEST(Table, CellsThatDoNotFitAreRefusedAtTheStart) {
+  const struct {
+    Words words;
+    std::string says;
+  } cases[] = {
+      {{"method=mae", "objective.0.loss=cross_entropy"}, "needs classes"},
+      {{"method=mae", "objective.0.region=cls"}, "has none; set region=masked"},
+      {{"method=mae", "objective.0.normalize=center_sharpen"}, "soft_cross_entropy needs the probabilities"},
+      {{"method=mae", "completer.kind=none"}, "completer.kind=regressor or decoder"},
+      {{"method=mae", "mask.ratio=0"}, "the mask hides none"},
+      {{"method=mae", "mask.ratio=0.999"}, "leaves none visible"},
+      {{"method=mae", "mask.kind=attention"}, "no objective's teacher can tell"},
+      {{"method=mae", "objective.0.head=identity"}, "use head.kind=linear"},
+      {{"method=mae", "objective.0.head=projection"}, "teacher.kind=momentum or self"},
+      {{"method=mae", "image_size=8", "patch_size=16"}, "is not a multiple of the patch side 16"},
+      {{"method=mae", "image_size=50"}, "is not a multiple of the patch side"},
+      {{"method=cae"}, "set teacher=FILE"},
+      {{"method=maskdistill"}, "set teacher=DIR"},
+      {{"method=beit", "student.mode=drop", "objective.0.teacher.kind=pixels", "objective.0.loss=l2"},
+       "the student completes none"},
+      {{"method=simmim", "completer.kind=regressor"}, "student.mode=drop"},
+      {{"method=ibot", "crops=1"}, "crops of at least 2"},
+      {{"method=ibot", "student.mode=drop"}, "student.mode=paint"},
+      {{"method=maskclip", "text_tower.heads=5"}, "is not divisible into 5 heads"},
+  };
+  for (const auto& each : cases) {
+    const TemporaryFolder folder;
+    Words arguments = joined({"pretrain", "model=micro", "out=" + (folder / "run").string()}, tiny_data());
+    for (const std::string& word : each.words) arguments.push_back(word);
+    const bool sides = std::any_of(each.words.begin(), each.words.end(),
+                                   [](const std::string& w) { return w.starts_with("image_size"); });
+    if (!sides) arguments = joined(arguments, {"image_size=48", "patch_size=8"});
+    const Ended ended = lacuna_run(arguments);
+    EXPECT_EQ(ended.code, 2) << each.words[0] << ": " << ended.err;
+    EXPECT_NE(ended.err.find(each.says), std::string::npos) << each.words[0] << ": " << ended.err;
+    EXPECT_FALSE(fs::exists(folder / "run")) << each.words[0];
+  }
+}
+
 TEST(Table, ARowOfOnesOwnIsAFile) {
   const TemporaryFolder folder;
   const fs::path row = folder / "own.toml";

@@ -215,6 +215,7 @@ void CaeParity::ten_steps(const std::string& rule) {
     optimizer.zero_grad();
     const auto [total, terms] = model_->losses(images_, plan_);
     total.backward();
+    model_->before_update();
     const double align = is_v2() ? 0.0 : 2 * terms.at("mse").item<double>();
     const std::map<std::string, double> found = {
         {"loss", total.item<double>()},

@@ -55,7 +55,7 @@ TEST(RandomTeacher, IsAnotherNetworkThatNeverMoves) {
   const at::Tensor before = seen(*teacher);
   EXPECT_FALSE(before.equal(student->vit->encode(toy_images())));
   move(student);
-  teacher->after_forward({});
+  teacher->before_update({});
   teacher->after_step({});
   EXPECT_TRUE(seen(*teacher).equal(before));
   EXPECT_TRUE(seen(*twin(of_kind(TeacherKind::kRandom), student)).equal(before)) << "named by the seed, so not saved";
@@ -78,7 +78,7 @@ TEST(MomentumTeacher, FollowsOnceTheWeightsHaveMoved) {
   EXPECT_TRUE(seen(*teacher).equal(student->vit->encode(toy_images()))) << "starts as a copy";
   const NamedTensors before = copies(teacher->state());
   move(student);
-  teacher->after_forward({});
+  teacher->before_update({});
   for (const auto& [name, tensor] : teacher->state()) EXPECT_TRUE(tensor.equal(*find(before, name))) << name;
   teacher->after_step({});
   expect_moved(before, student, teacher->state());
@@ -87,14 +87,14 @@ TEST(MomentumTeacher, FollowsOnceTheWeightsHaveMoved) {
 TEST(MomentumTeacher, InForwardLagsOneStepBehind) {
   Student student = toy_student({});
   TeacherConfig config = of_kind(TeacherKind::kMomentum);
-  config.update = MomentumUpdate::kInForward;
+  config.update = MomentumUpdate::kBeforeUpdate;
   const auto teacher = twin(config, student);
   const NamedTensors before = copies(teacher->state());
-  teacher->after_forward({});  // of the first step: the student has not moved yet
+  teacher->before_update({});  // of the first step: the student has not moved yet
   move(student);
   teacher->after_step({});
   for (const auto& [name, tensor] : teacher->state()) EXPECT_LT(deviation(tensor, *find(before, name)), 1e-15) << name;
-  teacher->after_forward({});  // of the second one
+  teacher->before_update({});  // of the second one
   expect_moved(before, student, teacher->state());
 }
 
@@ -322,7 +322,7 @@ Outcome train(const Composition& composition, const std::filesystem::path& out, 
 
 TEST(MomentumTeacher, AResumedRunEndsWithTheSameBits) {
   for (const HeadKind head : {HeadKind::kProjection, HeadKind::kLinear}) {
-    for (const MomentumUpdate update : {MomentumUpdate::kAfterStep, MomentumUpdate::kInForward}) {
+    for (const MomentumUpdate update : {MomentumUpdate::kAfterStep, MomentumUpdate::kBeforeUpdate}) {
       const TemporaryFolder folder;
       const Composition composition = self_distillation(update, head);
       const Outcome whole = train(composition, folder / "whole", 8);

@@ -140,7 +140,7 @@ inline TeacherConfig target_rule(const std::string& name) {
   if (name == "alias") return c;
   c.kind = TeacherKind::kMomentum;
   c.momentum = {.start = name == "lag1" ? 0.0 : 0.9};
-  c.update = name == "ema_after_step_0.9" ? MomentumUpdate::kAfterStep : MomentumUpdate::kInForward;
+  c.update = name == "ema_after_step_0.9" ? MomentumUpdate::kAfterStep : MomentumUpdate::kBeforeUpdate;
   return c;
 }
 
@@ -251,6 +251,9 @@ class CaeModel {
     return out;
   }
   // What a trainer says once the weights have moved.
+  void before_update() {
+    for (const auto& each : objectives) each->before_update(context_);
+  }
   void after_step() {
     for (const auto& each : objectives) each->after_step(context_);
   }
