@@ -246,6 +246,7 @@ TEST(PublishedRuns, HaveTheirStepsMasksAndRates) {
         {"cae_v2_small", kImageNet, 187500, 6250, 49, beit2},
         {"cae_v2_base", kImageNet, 187500, 6250, 98, beit2},
         {"cae_v2_large", kImageNet, 187500, 6250, 98, beit2},
+        {"maskdistill_tiny", kImageNet, 187500, 6250, 78, beit2},
         {"maskdistill_small", kImageNet, 187500, 6250, 78, beit2},
         {"maskdistill_base_300", kImageNet, 187500, 6250, 78, beit2},
         {"maskdistill_base_800", kImageNet, 500000, 6250, 78, {}},
