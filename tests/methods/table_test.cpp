@@ -31,12 +31,12 @@ const std::map<std::string, std::string> kNames = {{"maskdistill", "maskdistill"
                                                    {"dbot_self", "dbot"},
                                                    {"cae", "cae"},
                                                    {"cae_v2", "cae_v2"},
-                                                   {"mask_clip", "maskclip"}};
+                                                   {"mask_clip", "maskclip"},
+                                                   {"con_mim", "conmim"}};
 const std::map<std::string, std::string> kNotBuilt = {
     {"mask_align", "a learned mixer of the student's layers"},
     {"sdae", "a momentum teacher on folds of the hidden patches"},
     {"boot_mae", "two cross-attention decoders and weights by neighbourhood"},
-    {"con_mim", "a second photometric view"},
     {"tiny_mim", "relations between queries and keys as targets"}};
 // Ours that are not among theirs.
 const std::set<std::string> kOurs = {"clip", "maskdistill_asymmetric"};
