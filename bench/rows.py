@@ -84,7 +84,9 @@ def settings(args, row, folder):
     if row == "beit2":
         keys.append("mask.min_block=2")  # for the small grid of a small tokenizer
     else:
-        keys += [f"student.image_side={args.side}", "student.patch_side=16"]
+        even = args.side + 16 * (args.side // 16 % 2)  # squares of 2 x 2 patches must tile the grid
+        side = even if row in ("simmim", "conmim") else args.side
+        keys += [f"student.image_side={side}", "student.patch_side=16"]
     return keys
 
 
