@@ -49,7 +49,7 @@ void check_grid(const Teacher& teacher, const VitConfig& vit) {
 }
 
 void check_names(const Composition& composition) {
-  check(!composition.objectives.empty(), "objective: the list is empty, so nothing would be learnt");
+  check(!composition.objectives.empty(), "objective: none has a weight above 0, so nothing would be learnt");
   std::set<std::string> names;
   for (const ObjectiveConfig& objective : composition.objectives) {
     const bool plain = objective.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos;
@@ -143,7 +143,7 @@ class Builder {
 void ObjectiveConfig::fields(Fields& f) {
   f.add("name", name, {.help = "name in logs and checkpoints"});
   f.add("kind", kind, kObjectiveKinds, {.help = "what sort of objective"});
-  f.add("weight", weight, {.help = "its share in the total loss", .min = 0});
+  f.add("weight", weight, {.help = "its share in the total loss; 0 leaves it out", .min = 0});
   f.add("shares", shares, {.help = "distill: an earlier objective whose teacher and head this one uses"});
   f.table("teacher", teacher,
           {.help = "what makes the targets; an empty path takes the run's teacher", .shorthand = "path"});
@@ -163,18 +163,13 @@ void Composition::fields(Fields& f) {
 
 bool reads_captions(const Composition& composition) {
   return std::any_of(composition.objectives.begin(), composition.objectives.end(),
-                     [](const ObjectiveConfig& c) { return c.kind != ObjectiveKind::kDistill; });
+                     [](const ObjectiveConfig& c) { return c.weight > 0 && c.kind != ObjectiveKind::kDistill; });
 }
 
-bool reads_teacher_files(const Composition& composition) {
-  return std::any_of(composition.objectives.begin(), composition.objectives.end(), [](const ObjectiveConfig& c) {
-    return has_teacher(c) &&
-           (origin_of(c.teacher.kind) == TeacherOrigin::kFile || c.teacher.kind == TeacherKind::kDvae);
-  });
-}
-
-std::unique_ptr<Method> build_method(const Composition& c, const std::shared_ptr<const Tokenizer>& tokenizer,
+std::unique_ptr<Method> build_method(const Composition& composition, const std::shared_ptr<const Tokenizer>& tokenizer,
                                      uint64_t seed) {
+  Composition c = composition;
+  std::erase_if(c.objectives, [](const ObjectiveConfig& objective) { return objective.weight == 0; });
   check_names(c);
   auto files = open_files(c);
   const VitConfig vit = settle_sides(c.student, files);

@@ -22,7 +22,7 @@ inline constexpr Named<ObjectiveKind> kObjectiveKinds[] = {
 struct ObjectiveConfig {
   std::string name = "target";
   ObjectiveKind kind = ObjectiveKind::kDistill;
-  double weight = 1.0;
+  double weight = 1.0;    // 0 leaves the objective out: it is not built at all
   std::string shares;     // another distill objective whose head and teacher this one uses
   TeacherConfig teacher;  // an empty path takes the run's teacher
   DistillConfig distill;
@@ -56,6 +56,5 @@ BackboneConfig backbone_config(const Method& method);
 std::string export_student(const Method& method, const std::filesystem::path& folder);
 
 bool reads_captions(const Composition& composition);
-bool reads_teacher_files(const Composition& composition);  // some objective's teacher is a file
 
 }  // namespace lacuna

@@ -22,6 +22,13 @@
 namespace lacuna {
 namespace {
 
+bool reads_teacher_weights(const Composition& composition) {
+  return std::any_of(composition.objectives.begin(), composition.objectives.end(), [](const ObjectiveConfig& c) {
+    const bool own = c.kind == ObjectiveKind::kDistill && c.shares.empty();
+    return own && (origin_of(c.teacher.kind) == TeacherOrigin::kFile || c.teacher.kind == TeacherKind::kDvae);
+  });
+}
+
 namespace fs = std::filesystem;
 using namespace testing;  // NOLINT
 
@@ -159,7 +166,7 @@ TEST_P(Recipes, TheHeadNamesSourceConfidenceAndExpectedResult) {
 
 TEST_P(Recipes, TheHeadAsksForATeacherWhereOneIsRead) {
   const Head head = read_head(GetParam());
-  const bool reads = reads_teacher_files(parsed(GetParam()).recipe.composition);
+  const bool reads = reads_teacher_weights(parsed(GetParam()).recipe.composition);
   EXPECT_EQ(head.command.find(" teacher=") != std::string::npos, reads);
   EXPECT_EQ(head.entries.contains("teacher"), reads);
 }

@@ -109,6 +109,24 @@ TEST(Composition, DistillationSurvivesItsWayThroughARecipe) {
   EXPECT_NE(loss_of(other), loss_of(c)) << "the loss tells compositions apart";
 }
 
+TEST(Composition, AnObjectiveOfWeightZeroIsNotBuilt) {
+  Composition c = contrast();
+  ObjectiveConfig pixels{.name = "pixels"};
+  pixels.teacher.kind = TeacherKind::kPixels;
+  pixels.distill.region.kind = RegionKind::kVisible;
+  pixels.distill.loss.kind = LossKind::kL2;
+  pixels.distill.normalize.kind = NormalizeKind::kKeep;
+  c.objectives.push_back(pixels);
+  EXPECT_EQ(build_method(c, small_tokenizer(), 5)->objectives().size(), 2u);
+  c.objectives[1].weight = 0;
+  EXPECT_EQ(build_method(c, small_tokenizer(), 5)->objectives().size(), 1u);
+  EXPECT_EQ(loss_of(c), loss_of(contrast()));
+  c.objectives[1].weight = 1;
+  c.objectives[0].weight = 0;
+  EXPECT_FALSE(reads_captions(c));
+  EXPECT_FALSE(build_method(c, nullptr, 5)->wants_captions());
+}
+
 TEST(Composition, ASeedNamesTheWeights) {
   const auto weight = [](uint64_t seed) {
     return build_method(contrast(), small_tokenizer(), seed)
@@ -123,7 +141,7 @@ TEST(Composition, ASeedNamesTheWeights) {
 TEST(Composition, RefusesWhatDoesNotFit) {
   Composition none = contrast();
   none.objectives.clear();
-  EXPECT_FAULT(none, "the list is empty");
+  EXPECT_FAULT(none, "none has a weight above 0");
   Composition twins = contrast();
   twins.objectives.push_back(twins.objectives[0]);
   EXPECT_FAULT(twins, "two are named 'contrast'");
