@@ -137,8 +137,9 @@ void expect_runnable(const RunConfig& config, const std::string& what) {
   EXPECT_NO_THROW(validate(vit)) << what;
   EXPECT_NO_THROW(Masker(c.mask, vit.grid())) << what;
   EXPECT_NO_THROW(plan_of(config, int64_t{1000} * config.recipe.train.batch())) << what;
-  if (c.completer.kind != CompleterKind::kNone)
+  if (c.completer.kind != CompleterKind::kNone) {
     EXPECT_EQ(c.completer.width.value_or(vit.width) % c.completer.heads, 0) << what;
+  }
 }
 
 // ---- Every file --------------------------------------------------------------------------------------------------
@@ -341,8 +342,12 @@ void expect_stored_training(const std::string& recipe, const Json& row) {
   const RunConfig config = parsed(recipe);
   const TrainConfig& train = config.recipe.train;
   EXPECT_EQ(train.batch(), schedule.at("global_batch")) << recipe;
-  if (!schedule.at("peak_lr").is_null()) EXPECT_DOUBLE_EQ(train.peak_lr(), schedule.at("peak_lr")) << recipe;
-  if (schedule.contains("min_lr")) EXPECT_DOUBLE_EQ(train.floor_lr(), schedule.at("min_lr")) << recipe;
+  if (!schedule.at("peak_lr").is_null()) {
+    EXPECT_DOUBLE_EQ(train.peak_lr(), schedule.at("peak_lr")) << recipe;
+  }
+  if (schedule.contains("min_lr")) {
+    EXPECT_DOUBLE_EQ(train.floor_lr(), schedule.at("min_lr")) << recipe;
+  }
   EXPECT_EQ(train.warmup, (Duration{schedule.at("warmup_epochs"), Duration::Unit::kEpochs})) << recipe;
   EXPECT_EQ(train.schedule.warmup_start_lr, schedule.at("warmup_start")) << recipe;
   EXPECT_EQ(train.adamw.beta1, optimizer.at("betas")[0]) << recipe;
@@ -364,10 +369,11 @@ void expect_stored_images(const std::string& recipe, const Json& row) {
   const Composition& c = config.recipe.composition;
   EXPECT_EQ(c.student.vit.drop_path, row.at("defaults").at("drop_path")) << recipe;
   const Json& mask = row.at("cells").at("mask");
-  if (mask.is_null())
+  if (mask.is_null()) {
     EXPECT_EQ(c.mask.kind, MaskKind::kNone) << recipe;
-  else if (mask.contains("count"))
+  } else if (mask.contains("count")) {
     EXPECT_EQ(c.mask.hidden(patches_of(config)), mask.at("count")) << recipe;
+  }
   const Json& augment = row.at("defaults").at("augment");
   if (!augment.contains("random_resized_crop")) return;  // iBOT's views, which are described in words
   EXPECT_EQ(config.recipe.augment.crop_min, augment.at("random_resized_crop").at("scale")[0]) << recipe;

@@ -115,8 +115,9 @@ TEST_P(RowOfReference, HasItsDefaults) {
     }
   }
   if (const Json s = defaults.value("schedule", Json()); s.is_object()) {
-    if (s.at("peak_lr").is_number())
+    if (s.at("peak_lr").is_number()) {
       EXPECT_NEAR(train.base_lr, s.at("peak_lr").get<double>() * 256 / s.at("global_batch").get<double>(), 1e-12);
+    }
     // The warm-up is kept as a share of one of the published lengths.
     const double epochs = s.at("warmup_epochs").get<double>();
     bool fits = false;

@@ -364,7 +364,9 @@ TEST_P(Cells, AreRefusedWithTheKeyAndWhatWouldFit) {
   const Cell& cell = cells()[GetParam()];
   const std::string message = refusal(cell);
   EXPECT_SAYS(message, cell.says);
-  if (cell.says != "accepted" && cell.name != "temperature") EXPECT_SAYS(message, "objective 'target': ");
+  if (cell.says != "accepted" && cell.name != "temperature") {
+    EXPECT_SAYS(message, "objective 'target': ");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Table, Cells, ::testing::Range(size_t{0}, cells().size()),

@@ -106,7 +106,9 @@ TEST_P(ContrastOverRanks, GradientsAreThoseOfOneProcess) {
       ledger.expect("averaged gradients", text(exact, " ", name), relative(gradient, of_regime(exact)), kLimit);
     // The regimes that lose the other ranks' part of the towers' gradient are not ours.
     for (const char* lossy : {"a_full_no_grad", "c_local_no_grad"}) {
-      if (std::string(name) != "logit_scale") EXPECT_GT(relative(gradient, of_regime(lossy)), 0.1) << lossy;
+      if (std::string(name) != "logit_scale") {
+        EXPECT_GT(relative(gradient, of_regime(lossy)), 0.1) << lossy;
+      }
     }
   }
   if (world > 1) return;

@@ -130,7 +130,9 @@ TEST(LayerDecay, EveryStoredNameHasItsLayerFactorAndDecay) {
     const std::string mine = ours(name);
     const at::Tensor* parameter = find(parameters, mine);
     ASSERT_NE(parameter, nullptr) << name;
-    if (mine.starts_with("vit.")) EXPECT_EQ(layer_id(mine.substr(4), 12), wanted.at("layer_id")) << name;
+    if (mine.starts_with("vit.")) {
+      EXPECT_EQ(layer_id(mine.substr(4), 12), wanted.at("layer_id")) << name;
+    }
     ledger.expect_relative("factor, relative", name, scale(mine), wanted.at("scale"), 1e-14);
     EXPECT_EQ(is_decayed(mine, *parameter, {"pos_embed", "cls_token"}), wanted.at("decayed")) << name;
   }

@@ -19,7 +19,9 @@ using namespace testing;  // NOLINT
 
 void expect_rate(Ledger& ledger, const std::string& what, const Schedule& s, int64_t step, double expected) {
   const double found = s.at(step);
-  if (expected == 0) EXPECT_EQ(found, 0) << what << " step " << step;
+  if (expected == 0) {
+    EXPECT_EQ(found, 0) << what << " step " << step;
+  }
   if (expected != 0) ledger.expect_relative("rate, relative", text(what, " step ", step), found, expected, 1e-12);
   ledger.expect("rate, relative to the peak", text(what, " step ", step), std::abs(found - expected) / s.peak, 1e-14);
 }
@@ -51,7 +53,9 @@ TEST_P(Cae, EveryStoredStepAndTheSumsAgree) {
   LACUNA_NEEDS_SHARED("golden/cae/schedules.json");
   const Json table = golden_json("cae/schedules.json").at("lr").at(GetParam());
   const bool fractions = table.contains("rule");  // the linear probes
-  if (fractions) ASSERT_EQ(table.at("rule"), "fractional epoch i/steps_per_epoch + epoch; no double peak");
+  if (fractions) {
+    ASSERT_EQ(table.at("rule"), "fractional epoch i/steps_per_epoch + epoch; no double peak");
+  }
   const Schedule schedule{.peak = table.at("peak"),
                           .floor = table.at("final"),
                           .warmup = table.at("warmup_steps"),
