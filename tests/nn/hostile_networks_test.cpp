@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <optional>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -252,7 +253,10 @@ void PrintTo(const Victim& each, std::ostream* out) { *out << each.folder; }
 
 class Mutations : public ::testing::TestWithParam<Victim> {
  protected:
-  void SetUp() override { LACUNA_NEEDS_SHARED("golden/models/" + GetParam().folder); }
+  void SetUp() override {
+    LACUNA_NEEDS_SHARED("golden/models/" + GetParam().folder);
+    spoilt_.emplace(GetParam().folder, GetParam().weights);
+  }
 
   int64_t draw(int64_t below) { return rng_.integer(0, below - 1); }
   template <class Values>
@@ -260,15 +264,15 @@ class Mutations : public ::testing::TestWithParam<Victim> {
     return *(values.begin() + draw(static_cast<int64_t>(values.size())));
   }
   // Opening may work or throw an Error; anything else escapes and fails the test.
-  void open() { faults_ += spoilt_.fault(GetParam().open) != "opened"; }
+  void open() { faults_ += spoilt_->fault(GetParam().open) != "opened"; }
 
   Rng rng_{7, Purpose::kTest};
-  Spoilt spoilt_{GetParam().folder, GetParam().weights};
+  std::optional<Spoilt> spoilt_;
   int faults_ = 0;
 };
 
 TEST_P(Mutations, OfBytesAreOnlyEverErrors) {
-  const std::string original = spoilt_.bytes();
+  const std::string original = spoilt_->bytes();
   uint64_t header = 0;
   for (size_t i = 8; i-- > 0;) header = header << 8 | static_cast<unsigned char>(original[i]);
   for (int round = 0; round < 60; ++round) {
@@ -276,23 +280,23 @@ TEST_P(Mutations, OfBytesAreOnlyEverErrors) {
     for (int flip = 0; flip <= round % 4; ++flip)
       bytes[static_cast<size_t>(draw(static_cast<int64_t>(header) + 8))] = static_cast<char>(draw(256));
     if (round % 6 == 0) bytes.resize(static_cast<size_t>(draw(static_cast<int64_t>(bytes.size()))));
-    spoilt_.write_weights(bytes);
+    spoilt_->write_weights(bytes);
     open();
   }
   EXPECT_GT(faults_, 20);
 }
 
 TEST_P(Mutations, OfTensorsAreOnlyEverErrors) {
-  const std::vector<std::string> names = spoilt_.tensors();
+  const std::vector<std::string> names = spoilt_->tensors();
   for (int round = 0; round < 60; ++round) {
     const std::string name = one_of(names);
-    std::vector<int64_t> shape = spoilt_.tensor(name).sizes().vec();
+    std::vector<int64_t> shape = spoilt_->tensor(name).sizes().vec();
     const std::vector<int64_t> extents = {0, 1, 2, 3, 5, 31, 33, 64, 1000};
     if (!shape.empty() && round % 3 > 0)
       shape[static_cast<size_t>(draw(static_cast<int64_t>(shape.size())))] = one_of(extents);
     if (round % 5 == 0) shape.push_back(1);
     const at::Tensor value = round % 4 == 0 ? at::Tensor() : at::zeros(shape, round % 7 == 0 ? at::kInt : at::kFloat);
-    spoilt_.replace(name, value);
+    spoilt_->replace(name, value);
     open();
   }
   EXPECT_GT(faults_, 20);
@@ -319,8 +323,8 @@ TEST_P(ConfigMutations, AreOnlyEverErrors) {
                                     {1, 2, 3},
                                     {0.5, 0.5}};
   for (int round = 0; round < 60; ++round) {
-    spoilt_.reset();
-    spoilt_.edit(one_of(spoilt_.configs()), [&](Json& json) {
+    spoilt_->reset();
+    spoilt_->edit(one_of(spoilt_->configs()), [&](Json& json) {
       Json* place = &json;
       while (place->is_object() && !place->empty()) {
         auto item = place->begin();
