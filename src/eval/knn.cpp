@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "nn/layers.h"
 
 namespace lacuna {
 namespace {
 
-constexpr double kNormFloor = 1e-12;
 constexpr std::int64_t kTopFew = 5;
 
 // Rising index within equal similarities: sorted by index first, then stably by similarity.
@@ -37,8 +37,6 @@ void KnnConfig::fields(Fields& f) {
   f.add("k", k, {.help = "neighbours that vote", .min = 1, .max = 100000});
   f.add("temperature", temperature, {.help = "a vote weighs exp(cosine / temperature)", .min = 0, .above_min = true});
 }
-
-at::Tensor unit_rows(const at::Tensor& x) { return x / at::linalg_vector_norm(x, 2, 1, true).clamp_min(kNormFloor); }
 
 Neighbors nearest_rows(const at::Tensor& train, const at::Tensor& queries, std::int64_t k) {
   invariant(k > 0 && k <= train.size(0), "k nearest of fewer rows");
@@ -74,7 +72,7 @@ std::vector<Accuracy> knn_accuracies(const Features& train, const Features& val,
   invariant(!ks.empty(), "k-NN without any k");
   for (const std::int64_t k : ks) check_setting(config, k, train.values.size(0));
   const c10::InferenceMode no_graph;
-  const at::Tensor memory = unit_rows(train.values.to(config.device));
+  const at::Tensor memory = unit_length(train.values.to(config.device));
   const auto classes = static_cast<std::int64_t>(train.classes.size());
   const std::int64_t n = val.values.size(0), largest = *std::max_element(ks.begin(), ks.end());
   const std::int64_t chunk = std::max<std::int64_t>(1, config.chunk_bytes / (memory.size(0) * memory.element_size()));
@@ -82,7 +80,7 @@ std::vector<Accuracy> knn_accuracies(const Features& train, const Features& val,
   std::vector<std::vector<at::Tensor>> places(ks.size());
   for (std::int64_t begin = 0; begin < n; begin += chunk) {
     const std::int64_t rows = std::min(chunk, n - begin);
-    const at::Tensor queries = unit_rows(val.values.narrow(0, begin, rows).to(config.device));
+    const at::Tensor queries = unit_length(val.values.narrow(0, begin, rows).to(config.device));
     const at::Tensor labels = val.labels.narrow(0, begin, rows);
     const Neighbors found = nearest_rows(memory, queries, largest);
     const Neighbors nearest{found.similarity.cpu(), found.index.cpu()};  // sums on a GPU would depend on its scheduling

@@ -34,9 +34,6 @@ struct Neighbors {
   at::Tensor index;       // [n,k] int64 training rows; equal cosines in rising order
 };
 
-// x / max(|x|, 1e-12), row by row.
-at::Tensor unit_rows(const at::Tensor& x);
-
 // The k nearest rows of train [m,D] for each of queries [n,D], both of unit rows; n * m similarities are held at once.
 // Which rows are chosen is exact for ties too: of equal cosines at the k-th place the lower indices stay.
 Neighbors nearest_rows(const at::Tensor& train, const at::Tensor& queries, std::int64_t k);

@@ -72,13 +72,6 @@ std::string why_not_timm(const VitConfig& c) {
   return "";
 }
 
-std::string kernel_name(Kernel kernel) {
-  for (const auto& row : kKernels) {
-    if (row.value == kernel) return std::string(row.name);
-  }
-  return "bicubic";
-}
-
 Json timm_config(const BackboneConfig& config) {
   const VitConfig& c = config.vit;
   Json arguments = {{"img_size", c.image_side},
@@ -107,7 +100,7 @@ Json timm_config(const BackboneConfig& config) {
           {"pretrained_cfg",
            {{"input_size", {3, c.image_side, c.image_side}},
             {"fixed_input_size", true},
-            {"interpolation", kernel_name(config.kernel)},
+            {"interpolation", name_of(kKernels, config.kernel)},
             {"crop_pct", 1.0},
             {"crop_mode", "center"},
             {"mean", config.stats.mean},

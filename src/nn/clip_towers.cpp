@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "nn/json_reader.h"
+#include "nn/layers.h"
 #include "nn/shapes.h"
 #include "nn/vit_config_files.h"
 #include "nn/vit_names.h"
@@ -119,9 +120,8 @@ NamedTensors Clip::tensors() const {
 }
 
 at::Tensor Clip::logits(const at::Tensor& images, const at::Tensor& ids) {
-  const auto unit_rows = [](const at::Tensor& x) { return x / at::linalg_vector_norm(x, 2, -1, true); };
-  const at::Tensor image = unit_rows(vision->projection(vision->vit->encode(images).select(1, 0)));
-  const at::Tensor words = unit_rows(text_projection(text(ids)));
+  const at::Tensor image = unit_length(vision->projection(vision->vit->encode(images).select(1, 0)));
+  const at::Tensor words = unit_length(text_projection(text(ids)));
   return logit_scale.exp() * at::matmul(image, words.t()) + logit_bias;
 }
 

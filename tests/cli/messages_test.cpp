@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/commands.h"
 #include "io/png_writer.h"
+#include "support/answer.h"
 #include "support/tiny_run.h"
 
 namespace lacuna {
@@ -15,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace testing;  // NOLINT
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 // The refusal of a command, run inside this process.
 std::string refusal(int (*command)(Arguments), const Words& arguments, ExitCode code = ExitCode::kUser) {
@@ -31,8 +30,6 @@ std::string refusal(int (*command)(Arguments), const Words& arguments, ExitCode 
   ::testing::internal::GetCapturedStdout();
   return message;
 }
-
-#define EXPECT_SAYS(message, part) EXPECT_PRED2(contains, message, part)
 
 class Messages : public ::testing::Test {
  protected:

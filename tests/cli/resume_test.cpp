@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "support/answer.h"
 #include "support/tiny_run.h"
 
 namespace lacuna {
@@ -20,8 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using namespace testing;  // NOLINT
 using std::chrono::milliseconds;
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 Words replaced(Words arguments, const std::string& value) {
   const std::string key = value.substr(0, value.find('=') + 1);

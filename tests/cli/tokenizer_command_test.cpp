@@ -6,7 +6,7 @@
 #include <fstream>
 #include <string>
 
-#include "support/process.h"
+#include "support/answer.h"
 #include "support/temporary_folder.h"
 
 namespace lacuna {
@@ -14,15 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace testing;  // NOLINT
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-#define EXPECT_SAYS(message, part) EXPECT_PRED2(contains, message, part)
-
-std::string answer(const Words& arguments, int code = 0) {
-  const Ended ended = lacuna_run(arguments);
-  EXPECT_EQ(ended.code, code) << ended.out << ended.err;
-  return code == 0 ? ended.out : ended.err;
-}
 
 class TokenizerCommand : public ::testing::Test {
  protected:

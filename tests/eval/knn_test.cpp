@@ -8,6 +8,7 @@
 
 #include "eval/toys.h"
 #include "io/files.h"
+#include "nn/layers.h"
 #include "nn/weights.h"
 #include "support/shared.h"
 
@@ -36,8 +37,8 @@ TEST_P(KnnGolden, NeighborsVotesAndPredictionsAgree) {
   LACUNA_NEEDS_SHARED("golden/eval/knn/knn.safetensors");
   const Golden golden;
   const bool precise = GetParam() == at::kDouble;
-  const at::Tensor train = unit_rows(golden["input.train_features"].to(GetParam()));
-  const at::Tensor test = unit_rows(golden["input.test_features"].to(GetParam()));
+  const at::Tensor train = unit_length(golden["input.train_features"].to(GetParam()));
+  const at::Tensor test = unit_length(golden["input.test_features"].to(GetParam()));
   EXPECT_LT(
       testing::largest_difference(test.matmul(train.slice(0, 0, 5).t()), golden["output.similarity_first5_train"]),
       precise ? 1e-14 : 1e-6);
@@ -87,8 +88,8 @@ TEST(Knn, TiesFollowTheConvention) {
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
     for (const nlohmann::json& one : golden["cases"]) {
       SCOPED_TRACE(text(one["name"].get<std::string>(), " ", at::toString(dtype)));
-      const at::Tensor train = unit_rows(matrix(one["train_features"], dtype));
-      const at::Tensor query = unit_rows(matrix(nlohmann::json::array({one["test_feature"]}), dtype));
+      const at::Tensor train = unit_length(matrix(one["train_features"], dtype));
+      const at::Tensor query = unit_length(matrix(nlohmann::json::array({one["test_feature"]}), dtype));
       const Neighbors found = nearest_rows(train, query, one["k"].get<std::int64_t>());
       EXPECT_TRUE(found.index[0].equal(torch::tensor(one["neighbors_by_convention"].get<std::vector<std::int64_t>>())));
       const at::Tensor labels = torch::tensor(one["train_labels"].get<std::vector<std::int64_t>>());
@@ -103,8 +104,8 @@ TEST(Knn, TiesFollowTheConvention) {
 }
 
 TEST(Knn, OfManyEqualRowsTheFirstStay) {
-  const at::Tensor train = unit_rows(at::ones({50, 4}));
-  const Neighbors found = nearest_rows(train, unit_rows(at::ones({3, 4})), 7);
+  const at::Tensor train = unit_length(at::ones({50, 4}));
+  const Neighbors found = nearest_rows(train, unit_length(at::ones({3, 4})), 7);
   for (std::int64_t row = 0; row < 3; ++row) EXPECT_TRUE(found.index[row].equal(at::arange(7)));
 }
 
@@ -113,7 +114,7 @@ TEST(Knn, TinyTemperaturesNeitherOverflowNorMoveTheOrder) {
   // At a vanishing temperature the nearest neighbour decides.
   EXPECT_DOUBLE_EQ(knn_accuracy(train, val, {.k = 20, .temperature = 1e-5}).top1,
                    knn_accuracy(train, val, {.k = 1}).top1);
-  const Neighbors found = nearest_rows(unit_rows(train.values), unit_rows(val.values), 20);
+  const Neighbors found = nearest_rows(unit_length(train.values), unit_length(val.values), 20);
   const at::Tensor votes = class_votes(found, train.labels, 5, 1e-6);
   EXPECT_TRUE(at::isfinite(votes).all().item<bool>());
   EXPECT_GE(votes.amax(1).min().item<double>(), 1.0);
