@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "nn/backbone.h"
 #include "nn/shapes.h"
 #include "train/checkpoint.h"
@@ -21,7 +21,7 @@ int64_t elements(const TensorInfo& tensor) {
 }
 
 void print_tensors(const fs::path& path) {
-  const SafetensorsFile file(path);
+  const TensorFile file(path);
   int64_t total = 0;
   uint64_t bytes = 0;
   for (const std::string& name : file.names()) {

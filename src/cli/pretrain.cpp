@@ -9,6 +9,7 @@
 #include "base/signals.h"
 #include "cli/commands.h"
 #include "cli/run.h"
+#include "io/files.h"
 
 namespace lacuna {
 namespace {

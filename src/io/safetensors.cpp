@@ -4,14 +4,13 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "base/error.h"
-#include "base/suggest.h"
+#include "io/files.h"
 
 namespace lacuna {
 namespace {
@@ -25,35 +24,9 @@ constexpr std::size_t kMaxTensors = 1'000'000;
 constexpr std::size_t kMaxRank = 64;  // what LibTorch can index
 constexpr const char* kMetadataKey = "__metadata__";
 
-struct DTypeRow {
-  DType dtype;
-  std::string_view name;
-  std::size_t size;
-};
-
-constexpr std::array<DTypeRow, 13> kDTypes = {{{DType::kBool, "BOOL", 1},
-                                               {DType::kU8, "U8", 1},
-                                               {DType::kI8, "I8", 1},
-                                               {DType::kI16, "I16", 2},
-                                               {DType::kU16, "U16", 2},
-                                               {DType::kI32, "I32", 4},
-                                               {DType::kU32, "U32", 4},
-                                               {DType::kI64, "I64", 8},
-                                               {DType::kU64, "U64", 8},
-                                               {DType::kF16, "F16", 2},
-                                               {DType::kBF16, "BF16", 2},
-                                               {DType::kF32, "F32", 4},
-                                               {DType::kF64, "F64", 8}}};
-
 // Types the format knows and this program has no use for.
 constexpr std::array<std::string_view, 9> kRefusedDTypes = {
     "F4", "F6_E2M3", "F6_E3M2", "F8_E5M2", "F8_E4M3", "F8_E8M0", "C64", "F8_E4M3FNUZ", "F8_E5M2FNUZ"};
-
-const DTypeRow& row_of(DType dtype) {
-  const DTypeRow& row = kDTypes[static_cast<std::size_t>(dtype)];
-  invariant(row.dtype == dtype, "the dtype table is out of order");
-  return row;
-}
 
 std::string quote(std::string_view name) { return "'" + printable(name) + "'"; }
 
@@ -61,18 +34,6 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   std::string out = "[";
   for (std::size_t i = 0; i < shape.size(); ++i) out += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
   return out + "]";
-}
-
-// Bytes of a tensor, or nothing if an extent is negative or the bytes are more than a signed 64-bit integer counts.
-// Extents of 0 do not excuse the others: whoever computes strides multiplies those.
-std::optional<std::uint64_t> byte_count(const std::vector<std::int64_t>& shape, DType dtype) {
-  auto bytes = static_cast<std::int64_t>(dtype_size(dtype));
-  bool empty = false;
-  for (const std::int64_t extent : shape) {
-    if (extent < 0 || __builtin_mul_overflow(bytes, std::max<std::int64_t>(extent, 1), &bytes)) return std::nullopt;
-    empty = empty || extent == 0;
-  }
-  return empty ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
 struct Entry {
@@ -174,13 +135,13 @@ bool HeaderReader::string(string_t& value) {
 }
 
 DType HeaderReader::read_dtype(const std::string& name) const {
-  const auto row = std::find_if(kDTypes.begin(), kDTypes.end(), [&](const DTypeRow& r) { return r.name == name; });
-  if (row != kDTypes.end()) return row->dtype;
+  if (const std::optional<DType> dtype = dtype_of(name)) return *dtype;
   if (std::find(kRefusedDTypes.begin(), kRefusedDTypes.end(), name) != kRefusedDTypes.end()) {
     fail_data(file_, ": ", where(), ": ", name, " is not supported; convert the tensor to F16, BF16 or F32 first");
   }
   std::string known;
-  for (const DTypeRow& r : kDTypes) known += (known.empty() ? "" : ", ") + std::string(r.name);
+  for (int i = 0; i <= static_cast<int>(DType::kF64); ++i)
+    known += (known.empty() ? "" : ", ") + std::string(dtype_name(static_cast<DType>(i)));
   fail_data(file_, ": ", where(), ": expected one of ", known, ", found ", quote(name));
 }
 
@@ -329,18 +290,6 @@ void check_tiling(std::vector<Entry>& entries, std::uint64_t buffer_bytes, const
   }
 }
 
-// Up to three names, for a message.
-std::string nearest_names(const std::string& wanted, const std::vector<std::string>& names) {
-  std::vector<std::pair<std::size_t, const std::string*>> ranked;
-  for (const std::string& name : names) ranked.emplace_back(edit_distance(wanted, name), &name);
-  const std::size_t count = std::min<std::size_t>(3, ranked.size());
-  std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count), ranked.end(),
-                    [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::string out;
-  for (std::size_t i = 0; i < count; ++i) out += (i == 0 ? "" : ", ") + quote(*ranked[i].second);
-  return out;
-}
-
 // What will be written where.
 struct Layout {
   std::vector<const TensorView*> tensors;  // in file order
@@ -406,31 +355,20 @@ Layout plan(const std::string& file, std::span<const TensorView> tensors,
 
 }  // namespace
 
-std::size_t dtype_size(DType dtype) { return row_of(dtype).size; }
-
-std::string_view dtype_name(DType dtype) { return row_of(dtype).name; }
-
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
-  const std::string file = path.string();
-  const std::string_view header = header_text(file_.bytes(), file);
+TensorTable read_safetensors(std::span<const std::byte> bytes, const std::string& file) {
+  const std::string_view header = header_text(bytes, file);
   HeaderReader reader(file);
   nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
-  const std::span<const std::byte> buffer = file_.bytes().subspan(kLengthBytes + header.size());
+  const std::span<const std::byte> buffer = bytes.subspan(kLengthBytes + header.size());
   check_tiling(reader.entries, buffer.size(), file);
-  metadata_ = std::move(reader.metadata);
+  TensorTable table;
+  table.format = "safetensors";
+  table.metadata = std::move(reader.metadata);
   for (Entry& entry : reader.entries) {
     const std::uint64_t begin = entry.offsets->at(0), end = entry.offsets->at(1);
-    tensors_.emplace(entry.name, TensorInfo{*entry.dtype, std::move(*entry.shape), buffer.subspan(begin, end - begin)});
-    names_.push_back(std::move(entry.name));
+    table.add(std::move(entry.name), {*entry.dtype, std::move(*entry.shape), buffer.subspan(begin, end - begin)});
   }
-}
-
-const TensorInfo& SafetensorsFile::at(const std::string& name) const {
-  const auto found = tensors_.find(name);
-  if (found != tensors_.end()) return found->second;
-  const std::string nearest = nearest_names(name, names_);
-  fail(path_.string(), ": expected a tensor ", quote(name), ", found none among ", names_.size(),
-       nearest.empty() ? "" : "; the nearest names are ", nearest);
+  return table;
 }
 
 std::string write_safetensors(const std::filesystem::path& path, std::span<const TensorView> tensors,

@@ -125,7 +125,7 @@ Backbone open_export(const fs::path& folder) {
                .vit = nullptr,
                .origin = folder.string()};
   out.vit = Vit(out.config.vit);
-  import_weights(SafetensorsFile(folder / kWeights), timm_key_map(out.config.vit), vit_tensors(out.vit));
+  import_weights(TensorFile(folder / kWeights), timm_key_map(out.config.vit), vit_tensors(out.vit));
   return out;
 }
 
@@ -137,7 +137,7 @@ Backbone open_checkpoint(const fs::path& folder) {
                .vit = nullptr,
                .origin = folder.string()};
   out.vit = Vit(out.config.vit);
-  const SafetensorsFile file(folder / "state.safetensors");
+  const TensorFile file(folder / "state.safetensors");
   KeyMap map;
   for (const auto& [name, tensor] : named_tensors(*out.vit)) map.rules.push_back({{name}, {kCheckpointVit + name}});
   map.unneeded = {{"", "other parts of the training state"}};

@@ -186,7 +186,7 @@ KeyMap clip_key_map(const ClipConfig& c, ClipNames names) {
 ClipVision load_clip_vision(const fs::path& folder, const ClipConfig& config) {
   const fs::path path = folder / "model.safetensors";
   check(fs::exists(path), folder.string(), ": model.safetensors is missing");
-  const SafetensorsFile file(path);
+  const TensorFile file(path);
   check_plausible(file, about_parameters(config.vision), "the sizes in config.json");
   ClipVision tower(config);
   KeyMap map = clip_key_map(config);

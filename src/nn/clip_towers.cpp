@@ -26,7 +26,7 @@ double about_parameters(const TextConfig& c) {
          width * static_cast<double>(c.context + c.vocabulary);
 }
 
-std::vector<int64_t> matrix(const SafetensorsFile& file, const std::string& name) {
+std::vector<int64_t> matrix(const TensorFile& file, const std::string& name) {
   check(file.has(name), file.path().string(), ": tensor '", name, "' of CLIP's text tower is missing");
   const std::vector<int64_t>& shape = file.at(name).shape;
   check(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, file.path().string(), ": tensor '", name, "' has shape ",
@@ -34,7 +34,7 @@ std::vector<int64_t> matrix(const SafetensorsFile& file, const std::string& name
   return shape;
 }
 
-TextConfig measure_text(const SafetensorsFile& file, const std::string& prefix, const VitConfig& vision) {
+TextConfig measure_text(const TensorFile& file, const std::string& prefix, const VitConfig& vision) {
   TextConfig c;
   const auto words = matrix(file, prefix + "token_embedding.weight");
   c.vocabulary = words[0];
@@ -71,7 +71,7 @@ void describe_text(const fs::path& folder, TextConfig& c, std::vector<std::strin
 ClipFile find_clip(const fs::path& path) {
   const fs::path weights = find_weights(path);
   const fs::path folder = weights.has_parent_path() ? weights.parent_path() : fs::path(".");
-  const SafetensorsFile file(weights);
+  const TensorFile file(weights);
   ClipFile out{.config = {}, .names = ClipNames::kTransformers, .weights = weights, .notes = {}};
   const NamedVit vision{&openai_clip_family(), ""};
   if (!bears_marks(file, vision)) {
@@ -104,7 +104,7 @@ Clip read_clip(const fs::path& path) {
             .logit_scale = at::zeros({}),
             .logit_bias = at::zeros({}),
             .notes = std::move(file.notes)};
-  import_weights(SafetensorsFile(file.weights), clip_key_map(file.config, file.names), clip.tensors());
+  import_weights(TensorFile(file.weights), clip_key_map(file.config, file.names), clip.tensors());
   clip.vision->eval();
   clip.text->eval();
   return clip;

@@ -15,7 +15,7 @@ std::string block_name(int64_t group, int64_t block) {  // both counted from 1
 }
 
 // Shape [out,in,side,side] of a convolution, checked.
-const std::vector<int64_t>& conv_shape(const SafetensorsFile& file, const std::string& name) {
+const std::vector<int64_t>& conv_shape(const TensorFile& file, const std::string& name) {
   check(file.has(name), file.path().string(), ": not an encoder of DALL-E's dVAE: tensor '", name, "' is missing");
   const std::vector<int64_t>& shape = file.at(name).shape;
   check(shape.size() == 4 && shape[0] > 0 && shape[1] > 0, file.path().string(), ": tensor '", name, "' has shape ",
@@ -53,7 +53,7 @@ KeyMap dvae_key_map(const DvaeConfig& c) {
 
 }  // namespace
 
-DvaeConfig dvae_config(const SafetensorsFile& file) {
+DvaeConfig dvae_config(const TensorFile& file) {
   const auto has_block = [&](int64_t group, int64_t block) {
     return file.has(block_name(group, block) + "res_path.conv_1.w");
   };
@@ -126,7 +126,7 @@ at::Tensor DvaeEncoderImpl::forward(const at::Tensor& mapped, const Tap& tap) {
 at::Tensor DvaeEncoderImpl::ids(const at::Tensor& images01) { return logits(images01).argmax(1).flatten(1); }
 
 DvaeEncoder open_dvae(const std::filesystem::path& path) {
-  const SafetensorsFile file(find_weights(path));
+  const TensorFile file(find_weights(path));
   const DvaeConfig config = dvae_config(file);
   DvaeEncoder encoder(config);
   import_weights(file, dvae_key_map(config), named_tensors(*encoder));

@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "nn/torch.h"
 
 namespace lacuna {
@@ -22,7 +22,7 @@ struct DvaeConfig {
 };
 
 // Sizes as the names and shapes of the file's tensors tell them. Throws Error where they contradict each other.
-DvaeConfig dvae_config(const SafetensorsFile& file);
+DvaeConfig dvae_config(const TensorFile& file);
 
 // Convolution of stride 1 that keeps the size; weight [out,in,k,k], k odd.
 class SameConvImpl : public torch::nn::Module {

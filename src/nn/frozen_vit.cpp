@@ -1,6 +1,7 @@
 #include "nn/frozen_vit.h"
 
 #include "base/error.h"
+#include "io/files.h"
 #include "nn/backbone.h"
 #include "nn/vit_config_files.h"
 #include "nn/vit_resize.h"
@@ -13,13 +14,13 @@ namespace fs = std::filesystem;
 
 // A file understood: what it is, how large, and what it expects.
 struct Opened {
-  SafetensorsFile file;
+  TensorFile file;
   NamedVit named;
   DescribedVit described;
 };
 
 Opened understand(const fs::path& path) {
-  SafetensorsFile file(find_weights(path));
+  TensorFile file(find_weights(path));
   const std::optional<NamedVit> named = recognize(file);
   if (!named) {
     std::string known;

@@ -29,7 +29,7 @@ std::string their_name(const std::string& name, const std::string& prefix, int64
 // Looks tensors of a file up by our names.
 class Finder {
  public:
-  Finder(const SafetensorsFile& file, const NamedVit& named) : file_(file), named_(named) {}
+  Finder(const TensorFile& file, const NamedVit& named) : file_(file), named_(named) {}
 
   // The first tensor that fills `ours` in this file, for block `block` where the name counts them; null without one.
   const TensorInfo* find(const std::string& ours, int64_t block = 0) const {
@@ -55,10 +55,10 @@ class Finder {
           shape_text(at::IntArrayRef(tensor->shape)), ", expected ", dimensions, " dimensions, none of them empty");
     return tensor->shape;
   }
-  const SafetensorsFile& file() const { return file_; }
+  const TensorFile& file() const { return file_; }
 
  private:
-  const SafetensorsFile& file_;
+  const TensorFile& file_;
   const NamedVit& named_;
 };
 
@@ -151,14 +151,14 @@ std::vector<int64_t> their_shape(Layout layout, const VitConfig& c) {
 
 }  // namespace
 
-bool bears_marks(const SafetensorsFile& file, const NamedVit& named) {
+bool bears_marks(const TensorFile& file, const NamedVit& named) {
   const auto in_file = [&](const std::string& name) { return file.has(their_name(name, named.prefix, 0)); };
   const Family& family = *named.family;
   return std::all_of(family.marks.begin(), family.marks.end(), in_file) &&
          std::none_of(family.foreign.begin(), family.foreign.end(), in_file);
 }
 
-std::optional<NamedVit> recognize(const SafetensorsFile& file) {
+std::optional<NamedVit> recognize(const TensorFile& file) {
   for (const Family& family : vit_families()) {
     for (const std::string& prefix : family.prefixes) {
       if (const NamedVit named{&family, prefix}; bears_marks(file, named)) return named;
@@ -174,7 +174,7 @@ double about_parameters(const VitConfig& c) {
          width * static_cast<double>(c.patches() + 3 * c.patch_side * c.patch_side);
 }
 
-VitMeasures measure(const SafetensorsFile& file, const NamedVit& named) {
+VitMeasures measure(const TensorFile& file, const NamedVit& named) {
   const Finder in(file, named);
   VitMeasures m;
   VitConfig& c = m.vit;

@@ -17,10 +17,10 @@ struct NamedVit {
   std::string prefix;
 };
 
-bool bears_marks(const SafetensorsFile& file, const NamedVit& named);
+bool bears_marks(const TensorFile& file, const NamedVit& named);
 
 // The first of vit_families() whose marks the file bears; nothing when there is none.
-std::optional<NamedVit> recognize(const SafetensorsFile& file);
+std::optional<NamedVit> recognize(const TensorFile& file);
 
 // About how many numbers such a network holds; for check_plausible.
 double about_parameters(const VitConfig& vit);
@@ -34,7 +34,7 @@ struct VitMeasures {
   bool positions_of_class = true;  // false where the position table has rows for patches only
   bool known_head = true;          // false where the classification head does not take one token's width
 };
-VitMeasures measure(const SafetensorsFile& file, const NamedVit& named);
+VitMeasures measure(const TensorFile& file, const NamedVit& named);
 
 // Adds the rules that rows stand for, with {i} counting `depth` blocks.
 void add_rows(KeyMap& map, const std::vector<NameRow>& rows, const std::string& prefix, const VitConfig& vit,

@@ -33,7 +33,7 @@ void read_config(const fs::path& folder, VitConfig& c, std::vector<std::string>&
   check(c.width % c.heads == 0, path.string(), ": width ", c.width, " is not divisible into ", c.heads, " heads");
 }
 
-std::vector<int64_t> matrix(const SafetensorsFile& file, const std::string& name) {
+std::vector<int64_t> matrix(const TensorFile& file, const std::string& name) {
   check(file.has(name), file.path().string(), ": not a tokenizer of BEiT v2: tensor '", name, "' is missing");
   const std::vector<int64_t>& shape = file.at(name).shape;
   check(shape.size() == 2 && shape[0] > 0 && shape[1] > 0, file.path().string(), ": tensor '", name, "' has shape ",
@@ -71,7 +71,7 @@ at::Tensor VqkdImpl::cosines(const at::Tensor& images) {
 at::Tensor VqkdImpl::ids(const at::Tensor& images) { return cosines(images).argmax(-1); }
 
 OpenedVqkd open_vqkd(const fs::path& path) {
-  const SafetensorsFile file(find_weights(path));
+  const TensorFile file(find_weights(path));
   check(file.has("encode_task_layer.0.weight") && file.has("encoder.patch_embed.proj.weight"), file.path().string(),
         ": not a tokenizer of BEiT v2: it has no encode_task_layer or no encoder");
   const NamedVit named{&vqkd_family(), "encoder."};

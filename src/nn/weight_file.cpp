@@ -64,7 +64,7 @@ fs::path find_weights(const fs::path& path) {
   return path;
 }
 
-void check_plausible(const SafetensorsFile& file, double parameters, const char* what) {
+void check_plausible(const TensorFile& file, double parameters, const char* what) {
   double stored = 0;
   for (const std::string& name : file.names()) {
     const TensorInfo& tensor = file.at(name);

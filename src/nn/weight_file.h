@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 
 namespace lacuna {
 
@@ -14,6 +14,6 @@ std::filesystem::path find_weights(const std::filesystem::path& path);
 
 // Throws Error when a network of `parameters` numbers could not come from this file: sizes that a configuration invents
 // are found out before memory is asked for. `what` names who claims them.
-void check_plausible(const SafetensorsFile& file, double parameters, const char* what);
+void check_plausible(const TensorFile& file, double parameters, const char* what);
 
 }  // namespace lacuna

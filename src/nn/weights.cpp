@@ -88,7 +88,7 @@ std::vector<int64_t> wanted_shape(const KeyRule& rule, const at::Tensor& ours) {
 
 class Importer {
  public:
-  Importer(const SafetensorsFile& file, const NamedTensors& destination) : file_(file), destination_(destination) {}
+  Importer(const TensorFile& file, const NamedTensors& destination) : file_(file), destination_(destination) {}
 
   void apply(const KeyRule& rule) {
     std::vector<std::string> missing;
@@ -161,7 +161,7 @@ class Importer {
     }
   }
 
-  const SafetensorsFile& file_;
+  const TensorFile& file_;
   const NamedTensors& destination_;
   std::set<std::string> used_;
   std::map<std::string, std::vector<std::string>> filled_;  // our name -> the file's tensors it came from
@@ -219,7 +219,7 @@ void KeyMap::add_each_block(int64_t depth, const std::vector<KeyRule>& block_rul
   }
 }
 
-void import_weights(const SafetensorsFile& file, const KeyMap& map, const NamedTensors& destination) {
+void import_weights(const TensorFile& file, const KeyMap& map, const NamedTensors& destination) {
   const at::NoGradGuard no_grad;
   Importer importer(file, destination);
   for (const KeyRule& rule : map.rules) importer.apply(rule);

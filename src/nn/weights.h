@@ -45,7 +45,7 @@ struct KeyMap {
 
 // Fills `destination` from the file. Every tensor of the file must be used by a rule or listed as unneeded, and every
 // destination tensor must be filled; otherwise Error names the tensors, with expected and found shapes.
-void import_weights(const SafetensorsFile& file, const KeyMap& map, const NamedTensors& destination);
+void import_weights(const TensorFile& file, const KeyMap& map, const NamedTensors& destination);
 
 // The inverse: our tensors under the file's names (and shapes).
 NamedTensors export_weights(const NamedTensors& source, const KeyMap& map);

@@ -30,7 +30,7 @@ fs::path folder_of(const fs::path& root, int64_t step) { return root / (kPrefix 
 
 }  // namespace
 
-Snapshot::Snapshot(fs::path folder, nlohmann::json state, SafetensorsFile file)
+Snapshot::Snapshot(fs::path folder, nlohmann::json state, TensorFile file)
     : folder_(std::move(folder)), state_(std::make_unique<nlohmann::json>(std::move(state))), file_(std::move(file)) {}
 Snapshot::~Snapshot() = default;
 Snapshot::Snapshot(Snapshot&&) noexcept = default;
@@ -85,7 +85,7 @@ Snapshot Checkpoints::open(int64_t step) const {
   const std::string found = hash_file(folder / "state.safetensors");
   if (found != expected)
     fail_data((folder / "state.safetensors").string(), ": its hash is ", found, ", but ", expected, " was written");
-  SafetensorsFile file(folder / "state.safetensors");
+  TensorFile file(folder / "state.safetensors");
   return Snapshot(folder, std::move(state), std::move(file));
 }
 

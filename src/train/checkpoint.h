@@ -22,7 +22,7 @@ struct KeepPolicy {
 
 class Snapshot {  // one that was verified
  public:
-  Snapshot(std::filesystem::path folder, nlohmann::json state, SafetensorsFile file);
+  Snapshot(std::filesystem::path folder, nlohmann::json state, TensorFile file);
   ~Snapshot();
   Snapshot(Snapshot&&) noexcept;
 
@@ -35,7 +35,7 @@ class Snapshot {  // one that was verified
  private:
   std::filesystem::path folder_;
   std::unique_ptr<nlohmann::json> state_;
-  SafetensorsFile file_;
+  TensorFile file_;
 };
 
 class Checkpoints {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "nn/weights.h"
 #include "support/tiny_run.h"
 
@@ -22,7 +22,7 @@ class Traces : public ::testing::Test {
     EXPECT_EQ(ended.code, 0) << ended.out << ended.err;
     return out;
   }
-  static double number(const SafetensorsFile& file, const std::string& name) {
+  static double number(const TensorFile& file, const std::string& name) {
     return to_tensor(file.at(name)).to(at::kDouble).item<double>();
   }
 
@@ -32,7 +32,7 @@ class Traces : public ::testing::Test {
 TEST_F(Traces, HoldTheLossesOfTheRun) {
   const fs::path run = folder_ / "run";
   hash_of_run(tiny_cae(), run);
-  const SafetensorsFile file(trace(tiny_cae(), {"trace.steps=3"}));
+  const TensorFile file(trace(tiny_cae(), {"trace.steps=3"}));
   std::istringstream records(content_of(run / "metrics.jsonl"));
   for (int step = 0; step < 3; ++step) {
     std::string line;
@@ -46,7 +46,7 @@ TEST_F(Traces, HoldTheLossesOfTheRun) {
 }
 
 TEST_F(Traces, NameEverythingThatTheDocumentationPromises) {
-  const SafetensorsFile file(trace(tiny_cae(), {"trace.steps=1"}));
+  const TensorFile file(trace(tiny_cae(), {"trace.steps=1"}));
   const auto shape = [&](const std::string& name) { return file.at(name).shape; };
   using Shape = std::vector<std::int64_t>;
   EXPECT_EQ(shape("step0.samples"), Shape{8});
@@ -63,7 +63,7 @@ TEST_F(Traces, NameEverythingThatTheDocumentationPromises) {
 }
 
 TEST_F(Traces, TheSumsAreThoseOfTheWholeTensors) {
-  const SafetensorsFile file(trace(tiny_cae(), {"trace.steps=1"}));
+  const TensorFile file(trace(tiny_cae(), {"trace.steps=1"}));
   const std::string name = "student.vit.blocks.0.mlp.fc1.weight";
   const at::Tensor x = to_tensor(file.at("step0.grad." + name)).to(at::kDouble).flatten();
   const at::Tensor sums = to_tensor(file.at("step0.grad.sums." + name));

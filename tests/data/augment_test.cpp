@@ -40,7 +40,7 @@ Image textured(int width, int height) {
 }
 
 template <class T>
-std::vector<T> values(const SafetensorsFile& file, const std::string& key) {
+std::vector<T> values(const TensorFile& file, const std::string& key) {
   const TensorInfo& tensor = file.at(key);
   if (dtype_size(tensor.dtype) != sizeof(T)) throw std::runtime_error(key + " has another type");
   std::vector<T> out(tensor.data.size() / sizeof(T));
@@ -51,14 +51,14 @@ std::vector<T> values(const SafetensorsFile& file, const std::string& key) {
 // ---- Crop
 
 // The reference's uniform numbers, as double.
-std::vector<double> uniforms(const SafetensorsFile& file, const std::string& key) {
+std::vector<double> uniforms(const TensorFile& file, const std::string& key) {
   if (file.at(key).dtype == DType::kF64) return values<double>(file, key);
   const std::vector<float> narrow = values<float>(file, key);
   return {narrow.begin(), narrow.end()};
 }
 
 // Feeds the numbers one reference draw used, in the order draw_crop asks for them.
-void expect_reference_boxes(const SafetensorsFile& file, const std::string& variant, std::size_t expected_rows) {
+void expect_reference_boxes(const TensorFile& file, const std::string& variant, std::size_t expected_rows) {
   const auto size = values<std::int32_t>(file, variant + ".image_size");
   const auto scale = values<double>(file, variant + ".scale");
   const auto area = uniforms(file, variant + ".u_area");
@@ -89,7 +89,7 @@ void expect_reference_boxes(const SafetensorsFile& file, const std::string& vari
 
 TEST(DrawCrop, GivesTheReferenceBoxFromTheReferenceNumbers) {
   LACUNA_NEEDS_SHARED("golden/preprocess/random_resized_crop.safetensors");
-  const SafetensorsFile file(goldens() / "random_resized_crop.safetensors");
+  const TensorFile file(goldens() / "random_resized_crop.safetensors");
   expect_reference_boxes(file, "torchvision", 500);
   expect_reference_boxes(file, "furnace", 300);
 }
@@ -152,7 +152,7 @@ ColorJitter jitter_of(const nlohmann::json& params) {
 
 TEST(Color, EqualsPillowOnTheReferenceCases) {
   LACUNA_NEEDS_SHARED("golden/preprocess/augment.json");
-  const SafetensorsFile tensors(goldens() / "augment.safetensors");
+  const TensorFile tensors(goldens() / "augment.safetensors");
   const nlohmann::json table = read_json(goldens() / "augment.json");
   int compared = 0;
   int with_hue = 0;
@@ -219,7 +219,7 @@ TEST(FlipHorizontal, IsItsOwnInverse) {
 
 TEST(TwoViews, EqualTheOfficialTransform) {
   LACUNA_NEEDS_SHARED("golden/preprocess/two_view.json");
-  const SafetensorsFile tensors(goldens() / "two_view.safetensors");
+  const TensorFile tensors(goldens() / "two_view.safetensors");
   const nlohmann::json table = read_json(goldens() / "two_view.json");
   int compared = 0;
   for (const auto& row : table.at("cases")) {
@@ -391,7 +391,7 @@ TEST(CenterView, EqualsTorchvisionOnPhotographs) {
 
 TEST(CenterView, EqualsTorchvisionOnSmallImages) {
   LACUNA_NEEDS_SHARED("golden/preprocess/eval_transform.safetensors");
-  const SafetensorsFile tensors(goldens() / "eval_transform.safetensors");
+  const TensorFile tensors(goldens() / "eval_transform.safetensors");
   for (const std::string input : {"small0", "small1", "small2"}) {
     const Image image = golden_image(tensors, input + ".input.image");
     for (const std::string config : {"clip32", "resize36_crop32"}) {

@@ -11,7 +11,7 @@
 #include "base/rng.h"
 #include "data/augment.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "support/shared.h"
 
 namespace lacuna {
@@ -22,7 +22,7 @@ using Json = nlohmann::json;
 std::filesystem::path golden(const char* name) { return testing::shared_folder() / "golden/maskclip" / name; }
 
 template <class T>
-std::vector<T> values(const SafetensorsFile& file, const std::string& key) {
+std::vector<T> values(const TensorFile& file, const std::string& key) {
   const TensorInfo& tensor = file.at("crop." + key);
   if (dtype_size(tensor.dtype) != sizeof(T)) throw std::runtime_error(key + " has another type");
   std::vector<T> out(tensor.data.size() / sizeof(T));
@@ -43,7 +43,7 @@ class MaskClipCrop : public ::testing::Test {
 };
 
 TEST_F(MaskClipCrop, IsTheReferencesFromTheReferencesNumbers) {
-  const SafetensorsFile file(golden("augmentation.safetensors"));
+  const TensorFile file(golden("augmentation.safetensors"));
   ASSERT_EQ(file.names().size(), 6u);
   const auto tries = values<double>(file, "attempt_uniforms");           // [96,10,2] area, aspect
   const auto used = values<std::int64_t>(file, "attempts_used");         // [96]

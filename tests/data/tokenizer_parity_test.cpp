@@ -11,7 +11,7 @@
 
 #include "data/tokenizer.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "support/shared.h"
 
 namespace lacuna {
@@ -92,7 +92,7 @@ TEST(TokenizerParity, RowsOf77ArePaddedAndCutAsTheReferences) {
   LACUNA_NEEDS_SHARED(kRows);
   LACUNA_NEEDS_SHARED(kVocabulary);
   const Json all = cases();
-  const SafetensorsFile rows(testing::shared_folder() / kRows);
+  const TensorFile rows(testing::shared_folder() / kRows);
   std::set<std::string> compared;
   for (const Column& column : columns()) {
     if (column.rows == nullptr) continue;

@@ -21,7 +21,7 @@ using testing::error_of;
 constexpr std::array<std::int64_t, 4> kGoldenKs = {1, 5, 10, 20};
 
 struct Golden {
-  SafetensorsFile file{testing::shared_folder() / "golden/eval/knn/knn.safetensors"};
+  TensorFile file{testing::shared_folder() / "golden/eval/knn/knn.safetensors"};
   nlohmann::json json = read_json(testing::shared_folder() / "golden/eval/knn/knn.json");
   at::Tensor operator[](const std::string& key) const { return to_tensor(file.at(key)); }
   Features features(const std::string& side) const {

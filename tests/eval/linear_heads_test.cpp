@@ -39,7 +39,7 @@ TEST_P(ProbeGolden, TenStepsAgree) {
   LACUNA_NEEDS_SHARED("golden/eval/linear/linear_lars.safetensors");
   const auto& [one, dtype] = GetParam();
   const double tolerance = dtype == at::kDouble ? 1e-12 : 2e-6;
-  const SafetensorsFile file(testing::shared_folder() / text("golden/eval/linear/linear_", one.name, ".safetensors"));
+  const TensorFile file(testing::shared_folder() / text("golden/eval/linear/linear_", one.name, ".safetensors"));
   const auto golden = [&](const std::string& key) { return to_tensor(file.at(key)); };
   const at::Tensor features = golden("input.features").to(dtype), labels = golden("input.labels");
   LinearHeads heads(golden("weight.head.1.weight").to(dtype).unsqueeze(0),
@@ -122,7 +122,7 @@ TEST(ProbeRate, FollowsTheNinetyEpochTable) {
 
 TEST(LinearMicro, TheWholeMicroRunAgrees) {
   LACUNA_NEEDS_SHARED("golden/cae/linear_micro.safetensors");
-  const SafetensorsFile file(testing::shared_folder() / "golden/cae/linear_micro.safetensors");
+  const TensorFile file(testing::shared_folder() / "golden/cae/linear_micro.safetensors");
   const auto golden = [&](const std::string& key) { return to_tensor(file.at(key)); };
   const at::Tensor features = golden("input.features"), labels = golden("input.labels");
   const at::Tensor weight = golden("weight.head.1.weight").to(at::kDouble).unsqueeze(0),

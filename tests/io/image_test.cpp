@@ -62,7 +62,7 @@ const std::map<std::string, std::string> kKnownDifferences = {
 TEST(DecodeImage, EqualsPillowOnTheReferenceFiles) {
   LACUNA_NEEDS_SHARED("golden/preprocess/decode.json");
   const fs::path folder = shared_folder() / "golden/preprocess";
-  const SafetensorsFile tensors(folder / "decode.safetensors");
+  const TensorFile tensors(folder / "decode.safetensors");
   int decoded = 0;
   int refused = 0;
   int other_format = 0;

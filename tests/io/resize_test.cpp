@@ -38,7 +38,7 @@ Image cropped(const Image& image, const Box& box) {
 TEST(Resize, EqualsPillowClassicOnEveryReferenceCase) {
   LACUNA_NEEDS_SHARED("golden/preprocess/resize.json");
   const auto folder = shared_folder() / "golden/preprocess";
-  const SafetensorsFile tensors(folder / "resize.safetensors");
+  const TensorFile tensors(folder / "resize.safetensors");
   int compared = 0;
   int nearest = 0;
   const nlohmann::json table = read_json(folder / "resize.json");

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "io/files.h"
 #include "support/shared.h"
 #include "support/temporary_folder.h"
 
@@ -32,7 +33,7 @@ class Safetensors : public ::testing::Test {
   std::string refusal(const std::string& bytes) const {
     const std::filesystem::path path = write(bytes);
     try {
-      SafetensorsFile file(path);
+      TensorFile file(path);
       return "";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::kBadData);
@@ -94,7 +95,7 @@ TEST_F(Safetensors, WhatIsWrittenIsReadBack) {
     const std::filesystem::path path = folder_ / "round.safetensors";
     const std::string hash = write_safetensors(path, made.views, {{"epoch", text(round)}, {"\xC3\xA9", "\"\\\n"}});
     EXPECT_EQ(hash, hash_file(path));
-    const SafetensorsFile file(path);
+    const TensorFile file(path);
     EXPECT_EQ(file.metadata(),
               (std::map<std::string, std::string>{{"epoch", text(round)}, {"\xC3\xA9", "\"\\\n"}, {"format", "pt"}}));
     ASSERT_EQ(file.names().size(), made.views.size());
@@ -134,7 +135,7 @@ TEST_F(Safetensors, AFileOfThePythonPackageIsRead) {
       "\0\0\xC0\x3F\0\0\0\xC0\0\0\x80\x3E\0\0\x40\x40"
       "\x80\x3F\x80\xBF"
       "\x01\0\x01";
-  const SafetensorsFile file(write(framed(header, std::string(data, sizeof(data) - 1))));
+  const TensorFile file(write(framed(header, std::string(data, sizeof(data) - 1))));
   EXPECT_EQ(file.names(), (std::vector<std::string>{"s", "b.weight", "a", "e", "t"}));
   EXPECT_EQ(file.metadata().at("who"), "python ü");
   float weight[4];
@@ -153,7 +154,7 @@ void read_all_below(const std::filesystem::path& folder) {
   for (const auto& found : std::filesystem::recursive_directory_iterator(folder)) {
     if (found.path().extension() != ".safetensors") continue;
     ASSERT_NO_THROW({
-      const SafetensorsFile file(found.path());
+      const TensorFile file(found.path());
       for (const std::string& name : file.names()) tensors += file.at(name).data.size() > 0;
     }) << found.path();
     ++files;
@@ -319,7 +320,7 @@ TEST_F(Safetensors, MutationsAreReadOrRefusedButNeverMore) {
   for (int round = 0; round < 5000; ++round) {
     const std::filesystem::path path = write(mutated(seed, rng), "mutant");
     try {
-      const SafetensorsFile file(path);
+      const TensorFile file(path);
       unsigned sum = 0;
       for (const std::string& name : file.names()) {
         for (const std::byte b : file.at(name).data) sum += static_cast<unsigned>(b);
@@ -341,7 +342,7 @@ TEST_F(Safetensors, AMissingTensorSuggestsTheNearestNames) {
     views.push_back({name, DType::kF32, {}, &value});
   }
   write_safetensors(folder_ / "model", views);
-  const SafetensorsFile file(folder_ / "model");
+  const TensorFile file(folder_ / "model");
   EXPECT_TRUE(file.has("pos_embed"));
   EXPECT_FALSE(file.has("pos_embd"));
   try {
@@ -359,17 +360,16 @@ TEST_F(Safetensors, SpansOutliveMovesAndTheReplacementOfTheFile) {
   std::vector<float> values = {1, 2, 3, 4};
   const TensorView view{"w", DType::kF32, {4}, values.data()};
   write_safetensors(folder_ / "model", {&view, 1});
-  SafetensorsFile first(folder_ / "model");
+  TensorFile first(folder_ / "model");
   const std::span<const std::byte> data = first.at("w").data;
-  const SafetensorsFile moved = std::move(first);
+  const TensorFile moved = std::move(first);
   values = {5, 6, 7, 8};
   write_safetensors(folder_ / "model", {&view, 1});
   EXPECT_EQ(moved.at("w").data.data(), data.data());
   float old[4];
   std::memcpy(old, data.data(), sizeof(old));
   EXPECT_EQ(old[3], 4);
-  EXPECT_EQ(bytes_of(SafetensorsFile(folder_ / "model").at("w")),
-            std::string(reinterpret_cast<char*>(values.data()), 16));
+  EXPECT_EQ(bytes_of(TensorFile(folder_ / "model").at("w")), std::string(reinterpret_cast<char*>(values.data()), 16));
 }
 
 TEST_F(Safetensors, TheWriterRefusesWhatTheReaderWould) {
@@ -403,8 +403,8 @@ TEST_F(Safetensors, ATooFullDiskIsToldBeforeWriting) {
 }
 
 TEST_F(Safetensors, WhatIsNoFileIsRefused) {
-  EXPECT_THROW(SafetensorsFile(folder_ / "absent"), Error);
-  EXPECT_THROW(SafetensorsFile{folder_}, Error);
+  EXPECT_THROW(TensorFile(folder_ / "absent"), Error);
+  EXPECT_THROW(TensorFile{folder_}, Error);
 }
 
 TEST(SafetensorsDType, SizesAndNamesAreTheFormats) {

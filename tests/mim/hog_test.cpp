@@ -108,7 +108,7 @@ TEST(Hog, RefusesWhatDoesNotDivide) {
 
 TEST(HogParity, RealCrops) {
   LACUNA_NEEDS_SHARED("golden/unified/tables/hog.safetensors");
-  const SafetensorsFile file(golden_path("unified/tables/hog.safetensors"));
+  const TensorFile file(golden_path("unified/tables/hog.safetensors"));
   Ledger ledger;
   for (const char* crop : {"cue_conflict_airplane", "camvid_street", "coco_photo"}) {
     const at::Tensor image = to_tensor(file.at(text(crop, ".image"))).permute({2, 0, 1}).unsqueeze(0);
@@ -158,10 +158,10 @@ TEST(HogParity, TheFormulaImage) {
 
 TEST(HogParity, TargetsOfTheUnifiedRows) {
   LACUNA_NEEDS_SHARED("golden/unified/rows");
-  const at::Tensor image = to_tensor(SafetensorsFile(golden_path("unified/rows/inputs.safetensors")).at("image"));
+  const at::Tensor image = to_tensor(TensorFile(golden_path("unified/rows/inputs.safetensors")).at("image"));
   Ledger ledger;
   for (const auto& [name, window] : {std::pair{"maskfeat", 0}, std::pair{"maskfeat_gaussian", 16}}) {
-    const SafetensorsFile row(golden_path(text("unified/rows/", name, ".safetensors")));
+    const TensorFile row(golden_path(text("unified/rows/", name, ".safetensors")));
     const at::Tensor mask = to_tensor(row.at("input.mask")).to(at::kBool);
     for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
       const std::string group = dtype == at::kDouble ? "float64" : "float32";

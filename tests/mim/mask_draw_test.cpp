@@ -61,7 +61,7 @@ class ReplayedDraws : public DrawSource {
 
 TEST(BlockMask, ReplaysTheOfficialDrawsExactly) {
   LACUNA_NEEDS_SHARED("golden/cae/masks.safetensors");
-  const SafetensorsFile file(golden_path("cae/masks.safetensors"));
+  const TensorFile file(golden_path("cae/masks.safetensors"));
   int replayed = 0;
   for (const std::string& key : file.names()) {
     if (!key.starts_with("trace.block.14x14.") || !key.ends_with(".draws")) continue;
@@ -277,7 +277,7 @@ at::Tensor kept_of(const MaskPlan& plan) { return plan.visible.view({plan.batch,
 
 TEST(PlanFromOrder, RepeatsMaesMasksFromTheirNoise) {
   LACUNA_NEEDS_SHARED("golden/maskclip/masking.safetensors");
-  const SafetensorsFile file(golden_path("maskclip/masking.safetensors"));
+  const TensorFile file(golden_path("maskclip/masking.safetensors"));
   int compared = 0;
   for (const std::string& key : file.names()) {
     if (!key.ends_with(".noise")) continue;
@@ -303,7 +303,7 @@ TEST(PlanFromOrder, RepeatsTheUnifiedRowsThatDropPatches) {
   for (const char* row : {"mae", "dbot_self", "mae_raw_pixels"}) {
     const std::string path = text("unified/rows/", row, ".safetensors");
     LACUNA_NEEDS_SHARED("golden/" + path);
-    const SafetensorsFile file(golden_path(path));
+    const TensorFile file(golden_path(path));
     const at::Tensor keep = to_tensor(file.at("input.keep"));
     const MaskPlan plan = plan_from_order(to_tensor(file.at("input.noise")).argsort(-1, false), keep.size(1));
     EXPECT_TRUE(mask_of(plan).equal(to_tensor(file.at("input.mask")).to(at::kLong))) << row;
@@ -313,7 +313,7 @@ TEST(PlanFromOrder, RepeatsTheUnifiedRowsThatDropPatches) {
 
 TEST(AttentionOrder, RepeatsMilansSampling) {
   LACUNA_NEEDS_SHARED("golden/unified/rows/milan.safetensors");
-  const SafetensorsFile file(golden_path("unified/rows/milan.safetensors"));
+  const TensorFile file(golden_path("unified/rows/milan.safetensors"));
   const auto stored = [&](const char* key) { return to_tensor(file.at(key)).clone(); };
   const at::Tensor order = attention_order(stored("input.importance"), stored("input.exponential"));
   EXPECT_TRUE(order.equal(stored("input.order")));

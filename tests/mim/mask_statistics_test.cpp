@@ -97,7 +97,7 @@ TEST_P(MaskStatistics, CellsPairsEdgesAndComponentsAreTheOfficialOnes) {
   LACUNA_NEEDS_SHARED("golden/cae/masks.json");
   const Json stored =
       golden_json("cae/masks.json").at(GetParam().kind == MaskKind::kBlock ? "block" : "random").at(name());
-  const SafetensorsFile file(golden_path("cae/masks.safetensors"));
+  const TensorFile file(golden_path("cae/masks.safetensors"));
   MaskConfig config;
   config.kind = GetParam().kind;
   config.count = GetParam().count;
@@ -226,7 +226,7 @@ TEST_P(UnifiedMasks, MapBlocksAndCountsAreTheOfficialOnes) {
   LACUNA_NEEDS_SHARED("golden/unified/tables/mask_statistics.json");
   const std::string name = GetParam();
   const Json stored = golden_json("unified/tables/mask_statistics.json").at(name), official = stored.at("official");
-  const SafetensorsFile maps(golden_path("unified/tables/mask_maps.safetensors"));
+  const TensorFile maps(golden_path("unified/tables/mask_maps.safetensors"));
   const MaskGrid grid{stored.at("grid").at(0), stored.at("grid").at(1)};
   const int64_t count = stored.at("count");
   const bool exact = stored.at("exact");

@@ -32,7 +32,7 @@ class ContrastOverRanks : public ::testing::TestWithParam<int64_t> {
 
 // Towers of one matrix each.
 struct Towers {
-  explicit Towers(const SafetensorsFile& file)
+  explicit Towers(const TensorFile& file)
       : image(stored(file, "weight.W_image").requires_grad_(true)),
         text(stored(file, "weight.W_text").requires_grad_(true)),
         scale(stored(file, "weight.logit_scale").requires_grad_(true)) {}
@@ -41,7 +41,7 @@ struct Towers {
 
 TEST_P(ContrastOverRanks, GradientsAreThoseOfOneProcess) {
   const int64_t world = GetParam();
-  const SafetensorsFile file(golden_path("maskclip/contrastive_gather.safetensors"));
+  const TensorFile file(golden_path("maskclip/contrastive_gather.safetensors"));
   const at::Tensor images = stored(file, "input.image_features"), texts = stored(file, "input.text_features");
   const int64_t b = images.size(0) / world;
   const Towers towers(file);
@@ -134,7 +134,7 @@ const std::pair<const char*, const char*> kNotOurs[] = {
 
 TEST(ContrastGolden, EveryStoredTensorIsComparedOrLeftOutForAReason) {
   LACUNA_NEEDS_SHARED("golden/maskclip/contrastive_gather.safetensors");
-  const SafetensorsFile file(golden_path("maskclip/contrastive_gather.safetensors"));
+  const TensorFile file(golden_path("maskclip/contrastive_gather.safetensors"));
   for (const std::string& key : file.names()) {
     bool known = key.starts_with("input.") || key.starts_with("weight.") || key.starts_with("single.");
     for (const char* prefix : {"world2.d_", "world4.d_"}) known = known || key.starts_with(prefix);
@@ -147,7 +147,7 @@ TEST(ContrastGolden, EveryStoredTensorIsComparedOrLeftOutForAReason) {
 // whole batch, which only a cache of features would give. Said here, so that nobody takes the one for the other.
 TEST(ContrastOverMicroBatches, IsNotThatOfTheWholeBatch) {
   LACUNA_NEEDS_SHARED("golden/maskclip/contrastive_gather.safetensors");
-  const SafetensorsFile file(golden_path("maskclip/contrastive_gather.safetensors"));
+  const TensorFile file(golden_path("maskclip/contrastive_gather.safetensors"));
   const Towers towers(file);
   at::Tensor sum = at::zeros({}, at::kDouble);
   for (const int64_t k : {0, 1}) {
@@ -172,7 +172,7 @@ class Replicas {
  public:
   explicit Replicas(int64_t world) : ranks(world), pool(at::kDouble) {
     const Json step = golden_json("maskclip/micro_step.json");
-    const SafetensorsFile teacher(golden_path("maskclip/micro_teacher.safetensors"));
+    const TensorFile teacher(golden_path("maskclip/micro_teacher.safetensors"));
     const MaskClipInputs whole = pool.step();
     for (int64_t r = 0; r < world; ++r) {
       models.push_back(
@@ -246,7 +246,7 @@ TEST_P(MaskClipOverRanks, TermsGradientsAndCentreAreThoseOfOneProcess) {
   expect_gradients(ledger, "averaged gradients", replicas.gradients(), single.at("grad"));
 
   replicas.ranks.run([&](int64_t r) { replicas.models[static_cast<size_t>(r)]->after_step(replicas.context(r)); });
-  const at::Tensor moved = stored(SafetensorsFile(golden_path("maskclip/micro_after_step.safetensors")), "center");
+  const at::Tensor moved = stored(TensorFile(golden_path("maskclip/micro_after_step.safetensors")), "center");
   for (const auto& model : replicas.models) {
     const NamedTensors state = model->state();
     ledger.expect_close("centre after the step", "all", *find(state, "normalize.center"), moved, 1e-12);

@@ -99,7 +99,7 @@ TEST_P(MaskClipRun, TenStepsAgree) {
   expect_checksums(ledger, "centre's checksum", {{"center", center}}, {{"center", run.at("final.center")}}, limit,
                    false, false);
   if (name != "full") return;
-  const SafetensorsFile file(golden_path("maskclip/micro_run_final.safetensors"));
+  const TensorFile file(golden_path("maskclip/micro_run_final.safetensors"));
   NamedTensors found = model.exported_teacher();
   for (const auto& [key, tensor] : model.exported()) found.emplace_back("student." + key, tensor);
   found.emplace_back("center", center);

@@ -29,8 +29,8 @@ class MaskClipFull : public ::testing::TestWithParam<at::ScalarType> {
   bool is_double() const { return GetParam() == at::kDouble; }
 
   // Compares everything stored under `prefix` with `found`, both ways.
-  void expect_all(const SafetensorsFile& file, const std::string& prefix,
-                  const std::map<std::string, at::Tensor>& found, double limit) {
+  void expect_all(const TensorFile& file, const std::string& prefix, const std::map<std::string, at::Tensor>& found,
+                  double limit) {
     size_t compared = 0;
     for (const std::string& key : file.names()) {
       if (!key.starts_with(prefix)) continue;
@@ -192,14 +192,14 @@ std::map<std::string, at::Tensor> MaskClipFull::outputs() {
 }
 
 TEST_P(MaskClipFull, EveryIntermediateAndLossAgrees) {
-  const SafetensorsFile file(golden_path("maskclip/micro_step.safetensors"));
+  const TensorFile file(golden_path("maskclip/micro_step.safetensors"));
   const auto found = outputs();
   expect_all(file, "output.", found, limits().output);
   for (const std::string name : {"ids_shuffle", "ids_restore", "mask"})
     EXPECT_TRUE(found.at("image." + name).equal(step_->pool.at("step.image_" + name))) << name;
   expect_all(file, "loss.", step_->model.losses(step_->inputs, step_->context).terms, limits().loss);
   for (const std::string& key : file.names()) EXPECT_TRUE(key.starts_with("output.") || key.starts_with("loss."));
-  const SafetensorsFile weights(golden_path("maskclip/micro_weights.safetensors"));
+  const TensorFile weights(golden_path("maskclip/micro_weights.safetensors"));
   for (const auto& buffer : step_->model.module().named_buffers()) {
     if (buffer.key() == "student.completer.positions")
       ledger_.expect_close("position table", buffer.key(), buffer.value(), stored(weights, "buffer.decoder_pos_embed"),
@@ -209,7 +209,7 @@ TEST_P(MaskClipFull, EveryIntermediateAndLossAgrees) {
 
 TEST_P(MaskClipFull, StoredGradientsAgree) {
   step_->model.losses(step_->inputs, step_->context).total.backward();
-  const SafetensorsFile file(golden_path("maskclip/micro_grads.safetensors"));
+  const TensorFile file(golden_path("maskclip/micro_grads.safetensors"));
   const NamedTensors gradients = step_->model.exported_gradients();
   ASSERT_EQ(file.names().size(), 23u);
   for (const std::string& key : file.names()) {
@@ -259,7 +259,7 @@ TEST_P(MaskClipFull, EachTermHasItsOwnGradient) {
 
 TEST_P(MaskClipFull, TheStepMovesWeightsTeacherAndCentreAsStored) {
   const Json& hyper = step_json().at("single_step_hyper_parameters");
-  const SafetensorsFile file(golden_path("maskclip/micro_after_step.safetensors"));
+  const TensorFile file(golden_path("maskclip/micro_after_step.safetensors"));
   MaskClipModel& model = step_->model;
   AdamW optimizer(model.parameters(), {.weight_decay = hyper.at("wd"),
                                        .beta1 = hyper.at("betas")[0],

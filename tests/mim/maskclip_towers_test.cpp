@@ -44,7 +44,7 @@ class OpenAiTowers : public ::testing::Test {
  protected:
   void SetUp() override {
     LACUNA_NEEDS_SHARED("golden/maskclip/clip_openai_micro.safetensors");
-    file_ = std::make_unique<SafetensorsFile>(golden_path("maskclip/clip_openai_micro.safetensors"));
+    file_ = std::make_unique<TensorFile>(golden_path("maskclip/clip_openai_micro.safetensors"));
     json_ = golden_json("maskclip/clip_openai_micro.json");
     write_checkpoint();
     const Json& c = json_.at("config");
@@ -116,7 +116,7 @@ class OpenAiTowers : public ::testing::Test {
     const NamedTensors read = parameters();
     std::vector<at::Tensor> before;
     for (const auto& [name, tensor] : read) before.push_back(tensor.detach().clone());
-    import_weights(SafetensorsFile(checkpoint_ / "model.safetensors"), names(), read);
+    import_weights(TensorFile(checkpoint_ / "model.safetensors"), names(), read);
     for (size_t i = 0; i < read.size(); ++i) {
       if (!read[i].first.starts_with("text") && read[i].first != "logit_scale") {
         EXPECT_TRUE(before[i].equal(read[i].second)) << read[i].first;
@@ -137,7 +137,7 @@ class OpenAiTowers : public ::testing::Test {
 
   TemporaryFolder folder_;
   std::filesystem::path checkpoint_;
-  std::unique_ptr<SafetensorsFile> file_;
+  std::unique_ptr<TensorFile> file_;
   Json json_;
   FrozenVit vision_;
   TextTower text_{nullptr};

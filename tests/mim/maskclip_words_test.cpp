@@ -25,7 +25,7 @@ class MaskClipWords : public ::testing::Test {
 };
 
 TEST_F(MaskClipWords, AreMaskedAsStoredByTheStoredNumbers) {
-  const SafetensorsFile file(golden_path("maskclip/masking.safetensors"));
+  const TensorFile file(golden_path("maskclip/masking.safetensors"));
   const auto stored = [&](const char* key) { return to_tensor(file.at(text("text.", key))); };
   const at::Tensor ids = stored("ids"), end = ids.eq(kVocabulary - 1).to(at::kInt).argmax(1);
   EXPECT_TRUE(end.equal(stored("eot_index")));
@@ -47,7 +47,7 @@ TEST_F(MaskClipWords, AreMaskedAsStoredByTheStoredNumbers) {
 }
 
 TEST_F(MaskClipWords, OfTheSingleStepAreMaskedAsStored) {
-  const SafetensorsFile file(golden_path("maskclip/micro_inputs.safetensors"));
+  const TensorFile file(golden_path("maskclip/micro_inputs.safetensors"));
   const auto stored = [&](const char* key) { return to_tensor(file.at(key)); };
   const int64_t end_id = golden_json("maskclip/micro_step.json").at("config").at("eot");
   const at::Tensor ids = stored("pool.ids").index_select(0, stored("step.rows"));

@@ -274,7 +274,7 @@ class RowFile {
   at::Tensor at(const std::string& key) const { return to_tensor(file_.at(key)); }
 
  private:
-  SafetensorsFile file_;
+  TensorFile file_;
 };
 
 // A class token no statistic may notice, before [B,N,K].
@@ -413,12 +413,11 @@ TEST(NormalizeParity, IbotCentresAndSharpens) {  // [view,B,L,40], the class tok
 
 TEST(NormalizeParity, MaskClipMovesItsCentreAfterTheStep) {
   LACUNA_NEEDS_SHARED("golden/maskclip/micro_step.safetensors");
-  const SafetensorsFile step(golden_path("maskclip/micro_step.safetensors"));
+  const TensorFile step(golden_path("maskclip/micro_step.safetensors"));
   const at::Tensor logits = to_tensor(step.at("output.teacher.logits"));  // [4,16,64], patches only
   const at::Tensor start =
-      to_tensor(SafetensorsFile(golden_path("maskclip/micro_inputs.safetensors")).at("step.center")).to(at::kDouble);
-  const at::Tensor moved =
-      to_tensor(SafetensorsFile(golden_path("maskclip/micro_after_step.safetensors")).at("center"));
+      to_tensor(TensorFile(golden_path("maskclip/micro_inputs.safetensors")).at("step.center")).to(at::kDouble);
+  const at::Tensor moved = to_tensor(TensorFile(golden_path("maskclip/micro_after_step.safetensors")).at("center"));
   ASSERT_GT(deviation(start, moved), 1e-3);
   Ledger ledger;
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {

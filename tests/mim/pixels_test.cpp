@@ -21,7 +21,7 @@ class Tables {
   at::Tensor at(const std::string& key) const { return to_tensor(file_.at(key)); }
 
  private:
-  SafetensorsFile file_;
+  TensorFile file_;
 };
 
 TEST(PatchPixels, CutsInRasterOrder) {

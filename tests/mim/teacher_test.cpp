@@ -32,7 +32,7 @@ struct Layer {
 TEST(ClipTeacher, SaysWhatTransformersGivesForEveryTokenOfEachLayer) {
   LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/io.safetensors");
   const auto folder = golden_path("models/clip_hf/quickgelu");
-  const SafetensorsFile io(folder / "io.safetensors");
+  const TensorFile io(folder / "io.safetensors");
   const at::Tensor pixels = to_tensor(io.at("input.pixel_values"));
   const MaskPlan plan = plan_from_masks(filled_masks(pixels.size(0), 16, 6), at::kCPU);
   Ledger ledger;
@@ -58,7 +58,7 @@ TEST(ClipTeacher, SaysWhatTransformersGivesForEveryTokenOfEachLayer) {
 TEST(ClipTeacher, InBf16PointsWhereItPointsInFloat32) {
   LACUNA_NEEDS_SHARED("golden/models/clip_hf/quickgelu/io.safetensors");
   const auto folder = golden_path("models/clip_hf/quickgelu");
-  const at::Tensor pixels = to_tensor(SafetensorsFile(folder / "io.safetensors").at("input.pixel_values"));
+  const at::Tensor pixels = to_tensor(TensorFile(folder / "io.safetensors").at("input.pixel_values"));
   const MaskPlan plan = plan_from_masks(filled_masks(pixels.size(0), 16, 6), at::kCPU);
   const auto teacher = open_teacher({.path = folder});
   const Tokens exact = observed(*teacher, pixels, plan);

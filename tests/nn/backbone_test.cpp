@@ -54,7 +54,7 @@ KeyMap official_names(const VitConfig& c) {
 
 Vit official_encoder() {
   Vit vit(micro());
-  import_weights(SafetensorsFile(golden_path("models/timm/cae_encoder/cae_names.safetensors")), official_names(micro()),
+  import_weights(TensorFile(golden_path("models/timm/cae_encoder/cae_names.safetensors")), official_names(micro()),
                  named_tensors(*vit, "", /*buffers=*/true));
   vit->eval();
   return vit;
@@ -65,7 +65,7 @@ TEST(Backbone, TheOfficialEncoderGivesTheOfficialFeatures) {
   const at::NoGradGuard no_grad;
   Vit vit = official_encoder();
   vit->to(at::kDouble);
-  const SafetensorsFile io(golden_path("models/timm/cae_encoder/io.safetensors"));
+  const TensorFile io(golden_path("models/timm/cae_encoder/io.safetensors"));
   const at::Tensor features = vit->encode(to_tensor(io.at("input.pixel_values")).to(at::kDouble));
   EXPECT_LE(deviation(features, to_tensor(io.at("output.encoder"))), 1e-12);
   EXPECT_LE(deviation(features, to_tensor(io.at("output.forward_features"))), 1e-12);
@@ -75,8 +75,8 @@ TEST(Backbone, TheExportedFolderHoldsTheTensorsThatTimmsOwnFolderHolds) {
   LACUNA_NEEDS_SHARED(kCase);
   const testing::TemporaryFolder folder;
   EXPECT_EQ(write_backbone(folder.path(), official_encoder(), {.vit = micro()}), "");
-  const SafetensorsFile written(folder.path() / "model.safetensors");
-  const SafetensorsFile expected(golden_path("models/timm/cae_encoder/timm/model.safetensors"));
+  const TensorFile written(folder.path() / "model.safetensors");
+  const TensorFile expected(golden_path("models/timm/cae_encoder/timm/model.safetensors"));
   ASSERT_EQ(written.names().size(), expected.names().size());
   for (const std::string& name : expected.names()) {
     ASSERT_TRUE(written.has(name)) << name;

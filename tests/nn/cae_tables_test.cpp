@@ -25,12 +25,12 @@ class CaeTables : public ::testing::Test {
  protected:
   void SetUp() override {
     LACUNA_NEEDS_SHARED("golden/cae/position_tables.safetensors");
-    file_ = std::make_unique<SafetensorsFile>(golden_path("cae/position_tables.safetensors"));
+    file_ = std::make_unique<TensorFile>(golden_path("cae/position_tables.safetensors"));
     json_ = golden_json("cae/position_tables.json");
   }
   at::Tensor at(const std::string& key) const { return to_tensor(file_->at(key)); }
 
-  std::unique_ptr<SafetensorsFile> file_;
+  std::unique_ptr<TensorFile> file_;
   Json json_;
   Ledger ledger_;
 };

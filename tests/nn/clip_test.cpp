@@ -36,7 +36,7 @@ struct WholeClip {
     text->to(dtype);
     text_projection->to(dtype);
     logit_scale = logit_scale.to(dtype);
-    import_weights(SafetensorsFile(folder / "model.safetensors"), clip_key_map(config), tensors());
+    import_weights(TensorFile(folder / "model.safetensors"), clip_key_map(config), tensors());
   }
   NamedTensors tensors() const {
     NamedTensors out = named_tensors(*vision);
@@ -64,7 +64,7 @@ class ClipParity : public ::testing::TestWithParam<Variant> {
   // Compares every output under `prefix` with `found`; outputs that are out of scope are listed with the reason.
   void expect_all(const std::string& prefix, const std::map<std::string, at::Tensor>& found,
                   const std::map<std::string, std::string>& out_of_scope) {
-    const SafetensorsFile io(case_folder(GetParam().name) / "io.safetensors");
+    const TensorFile io(case_folder(GetParam().name) / "io.safetensors");
     const double limit = GetParam().dtype == at::kDouble ? 1e-12 : 1e-5;
     std::set<std::string> compared;
     for (const std::string& key : io.names()) {
@@ -82,7 +82,7 @@ class ClipParity : public ::testing::TestWithParam<Variant> {
     EXPECT_EQ(compared.size(), found.size());
   }
   at::Tensor input(const std::string& key) const {
-    return to_tensor(SafetensorsFile(case_folder(GetParam().name) / "io.safetensors").at("input." + key));
+    return to_tensor(TensorFile(case_folder(GetParam().name) / "io.safetensors").at("input." + key));
   }
   Ledger ledger_;
 };
@@ -135,7 +135,7 @@ TEST_P(ClipParity, ImagesAndTextsMeetAtTheReferencesLogits) {
       clip.vision->projection(clip.vision->vit->encode(input("pixel_values").to(GetParam().dtype)).select(1, 0)));
   const at::Tensor words = unit_rows(clip.text_projection(clip.text(input("input_ids"))));
   std::map<std::string, std::string> elsewhere;
-  const SafetensorsFile io(case_folder(GetParam().name) / "io.safetensors");
+  const TensorFile io(case_folder(GetParam().name) / "io.safetensors");
   for (const std::string& key : io.names()) {
     if (key.starts_with("output.vision.") || key.starts_with("output.text.")) elsewhere[key] = "compared above";
     if (key.starts_with("output.interp.")) elsewhere[key] = "towers run at their own size";
@@ -177,7 +177,7 @@ class ClipFolder : public ::testing::Test {
   }
   // The folder's tensors with one replaced or, when undefined, left out.
   void replace(const std::string& name, const at::Tensor& value) const {
-    const SafetensorsFile original(case_folder("quickgelu") / "model.safetensors");
+    const TensorFile original(case_folder("quickgelu") / "model.safetensors");
     NamedTensors tensors;
     for (const std::string& key : original.names()) {
       if (key != name) tensors.emplace_back(key, to_tensor(original.at(key)));
@@ -228,7 +228,7 @@ TEST_F(ClipFolder, WhatIsWrittenIsWhatWasRead) {
     const WholeClip clip(case_folder(name));
     const fs::path copy = folder_ / name;
     write_clip_folder(copy, clip.config, clip.tensors());
-    const SafetensorsFile before(case_folder(name) / "model.safetensors"), after(copy / "model.safetensors");
+    const TensorFile before(case_folder(name) / "model.safetensors"), after(copy / "model.safetensors");
     EXPECT_EQ(after.names().size(), before.names().size());
     for (const std::string& key : before.names()) {
       const at::Tensor wanted = to_tensor(before.at(key)).to(at::kFloat);  // the second case is stored in halves

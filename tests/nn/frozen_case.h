@@ -22,7 +22,7 @@ class Stored {
   Stored(const std::filesystem::path& file, at::ScalarType dtype) : file_(file), dtype_(dtype) {}
 
   at::ScalarType dtype() const { return dtype_; }
-  const SafetensorsFile& file() const { return file_; }
+  const TensorFile& file() const { return file_; }
   // Images and other real numbers in the dtype of the run, ids as they are.
   at::Tensor input(const std::string& key) {
     const at::Tensor value = raw("input." + key);
@@ -35,7 +35,7 @@ class Stored {
   const std::set<std::string>& used() const { return used_; }
 
  private:
-  SafetensorsFile file_;
+  TensorFile file_;
   at::ScalarType dtype_;
   std::set<std::string> used_;
 };

@@ -179,7 +179,7 @@ Outputs run_transformers(const fs::path& network, Stored& stored) {
     return out;
   }
   // Hidden patches: the mask token, which the network itself does not need, in place of their embeddings.
-  const at::Tensor token = to_tensor(SafetensorsFile(network / "model.safetensors").at("embeddings.mask_token"));
+  const at::Tensor token = to_tensor(TensorFile(network / "model.safetensors").at("embeddings.mask_token"));
   const at::Tensor hidden = stored.input("masked.bool_masked_pos").unsqueeze(-1);
   const at::Tensor painted = at::where(hidden, token.to(stored.dtype()), model->vit->patches(images));
   out["masked.last_hidden_state"] = model->vit->normalize(model->vit->run_patches(painted, {}, nullptr, nullptr));
@@ -274,7 +274,7 @@ Outputs run_openai(const fs::path& network, Stored& stored) {
   Clip clip = read_clip(network);
   EXPECT_EQ(clip.notes.size(), 3u);  // heads of each tower, and what follows from the family
   cast(clip, stored.dtype());
-  const SafetensorsFile inputs(golden_path("models/clip_hf/quickgelu/io.safetensors"));
+  const TensorFile inputs(golden_path("models/clip_hf/quickgelu/io.safetensors"));
   const at::Tensor images = to_tensor(inputs.at("input.pixel_values")).to(stored.dtype());
   const at::Tensor ids = to_tensor(inputs.at("input.input_ids"));
   const at::Tensor all = clip.vision->projection(clip.vision->vit->encode(images)), logits = clip.logits(images, ids);

@@ -43,7 +43,7 @@ class Spoilt {
   }
   // A tensor replaced, added or, undefined, left out.
   void replace(const std::string& name, const at::Tensor& value) {
-    const SafetensorsFile original(origin_ / weights_);
+    const TensorFile original(origin_ / weights_);
     NamedTensors tensors;
     for (const std::string& key : original.names()) {
       if (key != name) tensors.emplace_back(key, to_tensor(original.at(key)));
@@ -74,8 +74,8 @@ class Spoilt {
   }
 
   const std::vector<std::string>& configs() const { return configs_; }
-  std::vector<std::string> tensors() const { return SafetensorsFile(origin_ / weights_).names(); }
-  at::Tensor tensor(const std::string& name) const { return to_tensor(SafetensorsFile(origin_ / weights_).at(name)); }
+  std::vector<std::string> tensors() const { return TensorFile(origin_ / weights_).names(); }
+  at::Tensor tensor(const std::string& name) const { return to_tensor(TensorFile(origin_ / weights_).at(name)); }
 
  private:
   TemporaryFolder folder_;

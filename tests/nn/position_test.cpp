@@ -25,7 +25,7 @@ TEST_P(SinCosPositions, HasTheOfficialValues) {
   const auto& [grid, width] = GetParam();
   const std::string name = text(grid, "x", grid, ".", width);
   const Json stored = golden_json("cae/position_tables.json").at("pos_embed").at(name);
-  const SafetensorsFile file(golden_path("cae/position_tables.safetensors"));
+  const TensorFile file(golden_path("cae/position_tables.safetensors"));
   const at::Tensor table = sin_cos_positions(grid, width);
   ASSERT_EQ(table.scalar_type(), at::kFloat);
   ASSERT_EQ(table.sizes(), (at::IntArrayRef{1, 1 + grid * grid, width}));

@@ -19,7 +19,7 @@ constexpr const char* kTables = "golden/unified/tables/relative_position.safeten
 constexpr const char* kPositions = "golden/models/timm/pos_embed_resize.safetensors";
 constexpr const char* kBiases = "golden/models/timm/rel_pos_bias_resize.safetensors";
 
-SafetensorsFile golden_file(const std::string& path) { return SafetensorsFile(shared_folder() / path); }
+TensorFile golden_file(const std::string& path) { return TensorFile(shared_folder() / path); }
 
 struct Pair {
   int64_t from, to;
@@ -32,7 +32,7 @@ Pair parse_pair(const std::string& word, const std::string& between) {  // "14to
 
 TEST(ResizedPositions, FollowEachReference) {
   LACUNA_NEEDS_SHARED(kPositions);
-  const SafetensorsFile file = golden_file(kPositions);
+  const TensorFile file = golden_file(kPositions);
   const std::pair<std::string, PositionResize> kinds[] = {{"output.hf.", PositionResize::kBySize},
                                                           {"output.timm.antialias_false.", PositionResize::kBySize},
                                                           {"output.timm.antialias_true.", PositionResize::kAntialiased},
@@ -58,7 +58,7 @@ TEST(ResizedPositions, FollowEachReference) {
 
 TEST(ResizedPositions, FollowTheUnifiedTables) {
   LACUNA_NEEDS_SHARED(kTables);
-  const SafetensorsFile file = golden_file(kTables);
+  const TensorFile file = golden_file(kTables);
   Ledger ledger;
   int compared = 0;
   for (const std::string& key : file.names()) {
@@ -83,7 +83,7 @@ TEST(ResizedPositions, KeepATableWithoutClassRowApart) {
 
 TEST(RelativeIndexTable, IsTheOfficialOne) {
   LACUNA_NEEDS_SHARED(kTables);
-  const SafetensorsFile file = golden_file(kTables);
+  const TensorFile file = golden_file(kTables);
   const Json sums = golden_json("unified/tables/relative_position.json").at("index");
   for (const auto& [name, stored] : sums.items()) {
     const Pair grid = parse_pair(name, "x");
@@ -100,7 +100,7 @@ TEST(RelativeIndexTable, IsTheOfficialOne) {
 
 TEST(ResizedBias, IsTheSplineOfTheUnifiedTables) {
   LACUNA_NEEDS_SHARED(kTables);
-  const SafetensorsFile file = golden_file(kTables);
+  const TensorFile file = golden_file(kTables);
   const Json stored = golden_json("unified/tables/relative_position.json").at("resize");
   Ledger ledger;
   int compared = 0;
@@ -133,7 +133,7 @@ TEST(ResizedBias, IsTheSplineOfTheUnifiedTables) {
 
 TEST(ResizedBias, FollowsTheOfficialLoopAndTimm) {
   LACUNA_NEEDS_SHARED(kBiases);
-  const SafetensorsFile file = golden_file(kBiases);
+  const TensorFile file = golden_file(kBiases);
   const std::string left_out[] = {"output.timm_simple_bicubic.", "output.hf_bilinear."};  // not offered
   Ledger ledger;
   for (const std::string& key : file.names()) {

@@ -15,7 +15,7 @@ using namespace testing;  // NOLINT
 
 // The tensors of rows/weights.safetensors whose names start with `prefix`, without it, as a file of their own.
 void write_part(const std::string& prefix, const std::filesystem::path& target) {
-  const SafetensorsFile all(golden_path("unified/rows/weights.safetensors"));
+  const TensorFile all(golden_path("unified/rows/weights.safetensors"));
   NamedTensors part;
   for (const std::string& name : all.names()) {
     if (name.starts_with(prefix)) part.emplace_back(name.substr(prefix.size()), to_tensor(all.at(name)));
@@ -25,13 +25,13 @@ void write_part(const std::string& prefix, const std::filesystem::path& target) 
 }
 
 // What the row stores at its hidden patches, picked from ids of all patches.
-void expect_targets(const at::Tensor& ids, const SafetensorsFile& row) {
+void expect_targets(const at::Tensor& ids, const TensorFile& row) {
   EXPECT_TRUE(
       ids.masked_select(to_tensor(row.at("input.mask")).to(at::kBool)).equal(to_tensor(row.at("teacher.target"))));
 }
 
 at::Tensor unified_input(const char* name) {
-  return to_tensor(SafetensorsFile(golden_path("unified/rows/inputs.safetensors")).at(name));
+  return to_tensor(TensorFile(golden_path("unified/rows/inputs.safetensors")).at(name));
 }
 
 TEST(Dvae, GivesTheTokensOfTheRowBeit) {
@@ -39,7 +39,7 @@ TEST(Dvae, GivesTheTokensOfTheRowBeit) {
   const at::NoGradGuard no_grad;
   const TemporaryFolder folder;
   write_part("dvae.", folder / "encoder.safetensors");
-  const SafetensorsFile row(golden_path("unified/rows/beit.safetensors"));
+  const TensorFile row(golden_path("unified/rows/beit.safetensors"));
   DvaeEncoder encoder = open_dvae(folder);
   EXPECT_EQ(encoder->config().blocks_per_group, 1);
   EXPECT_EQ(encoder->config().groups, 4);
@@ -58,7 +58,7 @@ TEST(Vqkd, GivesTheTokensOfTheRowBeit2) {
   const TemporaryFolder folder;
   write_part("vqkd.", folder / "model.safetensors");
   write_json_atomic(folder / "config.json", {{"encoder", {{"num_heads", 2}}}});
-  const SafetensorsFile row(golden_path("unified/rows/beit2.safetensors"));
+  const TensorFile row(golden_path("unified/rows/beit2.safetensors"));
   Vqkd tokenizer = open_vqkd(folder).model;
   EXPECT_EQ(tokenizer->codes(), 32);
   const at::Tensor images = VqkdImpl::map_pixels(unified_input("image01"));
@@ -96,7 +96,7 @@ std::string fault_of(const NamedTensors& tensors) {
 }
 
 NamedTensors dvae_tensors() {
-  const SafetensorsFile file(golden_path("models/dvae/h16_v64/encoder.safetensors"));
+  const TensorFile file(golden_path("models/dvae/h16_v64/encoder.safetensors"));
   NamedTensors out;
   for (const std::string& name : file.names()) out.emplace_back(name, to_tensor(file.at(name)));
   return out;

@@ -29,7 +29,7 @@ class Weights : public ::testing::Test {
   // The message of the import, without the path; empty when it went well.
   std::string import(const KeyMap& map, const NamedTensors& destination) const {
     try {
-      import_weights(SafetensorsFile(path_), map, destination);
+      import_weights(TensorFile(path_), map, destination);
     } catch (const Error& error) {
       const std::string message = error.what();
       EXPECT_TRUE(message.starts_with(path_.string() + ": ")) << message;

@@ -17,7 +17,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 #include "nn/position.h"
 #include "nn/weights.h"
 #include "support/shared.h"
@@ -222,15 +222,15 @@ class CaeGolden {
   }
 
  private:
-  const SafetensorsFile& file(const std::string& name) {
+  const TensorFile& file(const std::string& name) {
     auto found = files_.find(name);
-    if (found == files_.end()) found = files_.emplace(name, SafetensorsFile(golden_path("cae/" + name))).first;
+    if (found == files_.end()) found = files_.emplace(name, TensorFile(golden_path("cae/" + name))).first;
     return found->second;
   }
 
   Json json_;
   std::string name_;
-  std::map<std::string, SafetensorsFile> files_;
+  std::map<std::string, TensorFile> files_;
 };
 
 }  // namespace lacuna::testing

@@ -11,12 +11,12 @@
 
 #include "io/image.h"
 #include "io/resize.h"
-#include "io/safetensors.h"
+#include "io/tensor_file.h"
 
 namespace lacuna::testing {
 
 // A gray [H, W] tensor becomes three equal channels.
-inline Image golden_image(const SafetensorsFile& file, const std::string& key) {
+inline Image golden_image(const TensorFile& file, const std::string& key) {
   const TensorInfo& tensor = file.at(key);
   const bool gray = tensor.shape.size() == 2;
   if (tensor.dtype != DType::kU8 || !(gray || (tensor.shape.size() == 3 && tensor.shape[2] == 3))) {

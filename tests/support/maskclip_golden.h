@@ -41,7 +41,7 @@ inline Json config_of(const std::string& variant) {
 
 inline double norm_of(const at::Tensor& x) { return at::linalg_vector_norm(x.to(at::kDouble)).item<double>(); }
 
-inline at::Tensor stored(const SafetensorsFile& file, const std::string& key) { return to_tensor(file.at(key)); }
+inline at::Tensor stored(const TensorFile& file, const std::string& key) { return to_tensor(file.at(key)); }
 
 // ---- Names of the reference -----------------------------------------------------------------------------------------
 

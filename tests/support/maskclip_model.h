@@ -65,7 +65,7 @@ class MaskClipModel {
       objectives->register_module("words", words);
     }
     root_->to(dtype);
-    const SafetensorsFile weights(golden_path("maskclip/micro_weights.safetensors"));
+    const TensorFile weights(golden_path("maskclip/micro_weights.safetensors"));
     import_weights(weights, maskclip_names(config, "weight."), parameters());
     if (distill) distill->begin(/*seed=*/0);
   }
@@ -86,7 +86,7 @@ class MaskClipModel {
   NamedTensors exported_teacher() const { return export_weights(state(), maskclip_teacher_names(config)); }
 
   // The single step starts from a teacher of its own and a centre.
-  void set_teacher(const SafetensorsFile& file, const at::Tensor& center) {
+  void set_teacher(const TensorFile& file, const at::Tensor& center) {
     const at::NoGradGuard no_grad;
     NamedTensors own;
     for (const auto& [name, tensor] : state()) {
@@ -286,7 +286,7 @@ class MaskClipPool {
       : file_(golden_path("maskclip/micro_inputs.safetensors")), dtype_(dtype) {}
 
   at::Tensor at(const std::string& key) const { return stored(file_, key); }
-  const SafetensorsFile& file() const { return file_; }
+  const TensorFile& file() const { return file_; }
 
   MaskClipInputs step() const {
     return inputs(at("step.rows"), at("step.image_noise"), at("step.text_masked_ids"), at("step.text_action"));
@@ -322,7 +322,7 @@ class MaskClipPool {
     return out;
   }
 
-  SafetensorsFile file_;
+  TensorFile file_;
   at::ScalarType dtype_;
 };
 
@@ -335,7 +335,7 @@ class MaskClipStep {
       : pool(dtype),
         inputs(pool.step()),
         model(config_of(variant), step_json().at("single_step_hyper_parameters"), dtype) {
-    model.set_teacher(SafetensorsFile(golden_path("maskclip/micro_teacher.safetensors")), pool.at("step.center"));
+    model.set_teacher(TensorFile(golden_path("maskclip/micro_teacher.safetensors")), pool.at("step.center"));
   }
 
   MaskClipPool pool;

@@ -50,7 +50,7 @@ class UnifiedStore {
   }
 
  private:
-  SafetensorsFile weights_, inputs_;
+  TensorFile weights_, inputs_;
 };
 
 // rows/<row>.safetensors; remembers what was asked for.
@@ -79,7 +79,7 @@ class StoredRow {
   }
 
  private:
-  SafetensorsFile file_;
+  TensorFile file_;
   std::set<std::string> used_;
 };
 

@@ -238,9 +238,9 @@ TEST(StoredAdamW, ClippingAgrees) {
 // One step of the MaskCLIP reference from its stored weights and gradients, no model needed.
 TEST(StoredAdamW, TheStepOfTheMaskClipReferenceAgrees) {
   LACUNA_NEEDS_SHARED("golden/maskclip/micro_after_step.safetensors");
-  const SafetensorsFile weights(golden_path("maskclip/micro_weights.safetensors"));
-  const SafetensorsFile gradients(golden_path("maskclip/micro_grads.safetensors"));
-  const SafetensorsFile after(golden_path("maskclip/micro_after_step.safetensors"));
+  const TensorFile weights(golden_path("maskclip/micro_weights.safetensors"));
+  const TensorFile gradients(golden_path("maskclip/micro_grads.safetensors"));
+  const TensorFile after(golden_path("maskclip/micro_after_step.safetensors"));
   const Json hyper = golden_json("maskclip/micro_step.json").at("single_step_hyper_parameters");
   ASSERT_EQ(hyper.at("clip_per_tensor"), 0.0);
   NamedTensors parameters;

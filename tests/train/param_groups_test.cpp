@@ -248,7 +248,7 @@ TEST(WeightDecay, ReachesTheOfficialParametersOfCae) {
 TEST(WeightDecay, ReachesTheSameParametersAsSlipsRule) {
   LACUNA_NEEDS_SHARED("golden/maskclip/micro_step.json");
   const Json step = golden_json("maskclip/micro_step.json");
-  const SafetensorsFile weights(golden_path("maskclip/micro_weights.safetensors"));
+  const TensorFile weights(golden_path("maskclip/micro_weights.safetensors"));
   ASSERT_EQ(step.at("decayed_parameters").size(), 49u);
   ASSERT_EQ(step.at("not_decayed_parameters").size(), 88u);
   for (const bool decayed : {true, false}) {

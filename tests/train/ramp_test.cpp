@@ -129,7 +129,7 @@ class MaskClipRamps : public ::testing::Test {
 };
 
 TEST_F(MaskClipRamps, EveryStepOrEpochOfEveryTableAgrees) {
-  const SafetensorsFile file(golden_path("maskclip/schedules.safetensors"));
+  const TensorFile file(golden_path("maskclip/schedules.safetensors"));
   const Json parameters = golden_json("maskclip/schedules.json").at("parameters");
   ASSERT_EQ(parameters.at("momentum and weight decay").at("steps_per_epoch"), kEpoch);
   ASSERT_EQ(parameters.at("momentum and weight decay").at("epochs").get<int64_t>() * kEpoch, kTotal);

@@ -170,7 +170,7 @@ struct MaskClip : Table {};
 TEST_P(MaskClip, EveryStepAgrees) {
   LACUNA_NEEDS_SHARED("golden/maskclip/schedules.safetensors");
   const Schedule schedule = mask_clip_schedule(GetParam(), golden_json("maskclip/schedules.json").at("parameters"));
-  const at::Tensor table = to_tensor(SafetensorsFile(golden_path("maskclip/schedules.safetensors")).at(GetParam()));
+  const at::Tensor table = to_tensor(TensorFile(golden_path("maskclip/schedules.safetensors")).at(GetParam()));
   ASSERT_EQ(table.numel(), schedule.total);
   Ledger ledger;
   for (int64_t step = 0; step < schedule.total; ++step) {
@@ -231,7 +231,7 @@ TEST(StoredTables, AreAllKnown) {
   EXPECT_EQ(keys_of(golden_json("cae/schedules.json").at("lr")), kCaeRates);
   EXPECT_EQ(keys_of(golden_json("unified/tables/schedules.json")),
             union_of({kBeitRates, kEpochFractionRates, kLaggingRates, kUnifiedRamps}));
-  const SafetensorsFile file(golden_path("maskclip/schedules.safetensors"));
+  const TensorFile file(golden_path("maskclip/schedules.safetensors"));
   EXPECT_EQ(TableNames(file.names().begin(), file.names().end()), union_of({kMaskClipRates, kMaskClipRamps}));
 }
 
