@@ -1,37 +1,14 @@
 #include "nn/frozen_vit.h"
 
 #include "base/error.h"
-#include "io/files.h"
 #include "nn/backbone.h"
-#include "nn/vit_config_files.h"
+#include "nn/foreign_vit.h"
 #include "nn/vit_resize.h"
-#include "nn/weight_file.h"
 
 namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A file understood: what it is, how large, and what it expects.
-struct Opened {
-  TensorFile file;
-  NamedVit named;
-  DescribedVit described;
-};
-
-Opened understand(const fs::path& path) {
-  TensorFile file(find_weights(path));
-  const std::optional<NamedVit> named = recognize(file);
-  if (!named) {
-    std::string known;
-    for (const Family& family : vit_families()) known += (known.empty() ? "" : ", ") + family.name;
-    fail(file.path().string(), ": no known vision transformer; expected the tensor names of one of: ", known,
-         file.names().empty() ? "" : "; it starts with '" + printable(file.names()[0]) + "'");
-  }
-  const fs::path folder = file.path().has_parent_path() ? file.path().parent_path() : fs::path(".");
-  DescribedVit described = describe(folder, *named, measure(file, *named));
-  return {std::move(file), *named, std::move(described)};
-}
 
 // Positions for the patches alone: the class token's row is zero.
 void place_positions(NamedTensors& tensors, const VitMeasures& measures) {
@@ -43,19 +20,11 @@ void place_positions(NamedTensors& tensors, const VitMeasures& measures) {
   }
 }
 
-void fill(const Opened& opened, NamedTensors tensors) {
+void fill(const ForeignVit& opened, NamedTensors tensors) {
   const at::NoGradGuard no_grad;
   const VitMeasures& measures = opened.described.measures;
   place_positions(tensors, measures);
-  import_weights(opened.file, key_map(opened.named, measures.vit, tensors), tensors);
-}
-
-bool is_our_own(const fs::path& path) {
-  if (fs::is_regular_file(path)) return path.filename() == "last";
-  for (const char* name : {"lacuna.json", "state.json", "export", "checkpoints"}) {
-    if (fs::exists(path / name)) return true;
-  }
-  return false;
+  import_weights(opened.file, opened.rules(tensors), tensors);
 }
 
 FrozenVit open_our_own(const fs::path& path) {
@@ -69,7 +38,7 @@ FrozenVit open_our_own(const fs::path& path) {
 }
 
 FrozenVit open_foreign(const fs::path& path) {
-  const Opened opened = understand(path);
+  const ForeignVit opened = understand(path);
   const DescribedVit& d = opened.described;
   FrozenVit out{.vit = Vit(d.measures.vit),
                 .stats = d.pixels.stats,
@@ -96,7 +65,7 @@ FrozenVit open_frozen_vit(const fs::path& path, std::optional<int64_t> image_sid
 }
 
 FrozenClassifier open_classifier(const fs::path& path) {
-  const Opened opened = understand(path);
+  const ForeignVit opened = understand(path);
   const DescribedVit& d = opened.described;
   check(d.measures.known_head, opened.file.path().string(),
         ": the classification head does not take the features of one token; only plain linear heads are read");

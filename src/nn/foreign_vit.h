@@ -1,0 +1,28 @@
+#pragma once
+// A file of another program understood before any network is built: its family, its sizes, what stands beside it.
+
+#include <filesystem>
+
+#include "nn/vit_config_files.h"
+
+namespace lacuna {
+
+struct ForeignVit {
+  TensorFile file;
+  NamedVit named;
+  DescribedVit described;
+
+  // Rules for a destination that has Vit's tensors under "vit.", as key_map gives them for this file.
+  KeyMap rules(const NamedTensors& destination) const;
+};
+
+// Throws Error when the file is of no known family, or when names, shapes and configuration contradict each other.
+ForeignVit understand(const std::filesystem::path& path);
+
+// Whether the path is a run, a checkpoint or an export of this program, which nn/backbone opens.
+bool is_our_own(const std::filesystem::path& path);
+
+// The folder where the configuration of a file of weights lies.
+std::filesystem::path folder_of(const TensorFile& file);
+
+}  // namespace lacuna
