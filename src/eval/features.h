@@ -9,6 +9,7 @@
 
 #include "base/config.h"
 #include "data/source.h"
+#include "eval/view_batches.h"
 #include "nn/backbone.h"
 
 namespace lacuna {
@@ -35,10 +36,6 @@ struct FeatureConfig {
   void fields(Fields& f);
 };
 
-struct BadSample {
-  std::string name;
-  std::string reason;
-};
 inline constexpr std::size_t kNamedBadSamples = 20;
 
 struct Features {
