@@ -45,7 +45,7 @@ at::Tensor encode_views(Vit vit, const BackboneConfig& backbone, const std::vect
   const at::Tensor images = normalize_pixels(pixels, batch, view, device);
   const AutocastScope autocast(device.type(), config.bf16);
   const at::Tensor tokens = vit->encode(images).to(at::kFloat);  // [b,1+N,D]
-  return config.pool == Pool::kClass ? tokens.select(1, 0) : tokens.slice(1, 1).mean(1);
+  return config.pool == TokenPool::kClass ? tokens.select(1, 0) : tokens.slice(1, 1).mean(1);
 }
 
 void note_bad(Features& out, const Source& source, const ViewBatch& batch) {
@@ -84,7 +84,7 @@ void check_labels(const Features& features, const char* which) {
 }  // namespace
 
 void FeatureConfig::fields(Fields& f) {
-  f.add("pool", pool, kPools, {.help = "what stands for an image"});
+  f.add("pool", pool, kTokenPools, {.help = "what stands for an image"});
   f.add("batch", batch, {.help = "images of one forward pass", .min = 1, .max = 65536});
   f.add("threads", threads, {.help = "threads that decode", .min = 1, .max = 1024});
   f.add("crop_ratio", crop_ratio,

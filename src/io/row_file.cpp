@@ -36,8 +36,9 @@ class ArrayFile final : public RowFile {
     if (saved) {
       rows_ = saved->at("rows").get<std::int64_t>();
       crcs_ = saved->at("crcs").get<std::vector<std::uint32_t>>();
-      if (rows_ < 0 || rows_ > plan.max_rows || crcs_.size() != plan.arrays.size() || file_.size() != places_.back())
+      if (rows_ < 0 || rows_ > plan.max_rows || crcs_.size() != plan.arrays.size() || file_.size() < places_.back())
         fail_data(path.string(), ": the working file is not as its index says; remove both and begin anew");
+      file_.resize(places_.back());
       return;
     }
     file_.resize(0);
