@@ -12,6 +12,7 @@ int pretrain_command(Arguments arguments);
 int resume_command(Arguments arguments);
 int plan_command(Arguments arguments);
 int eval_command(Arguments arguments);
+int export_command(Arguments arguments);
 int inspect_command(Arguments arguments);
 int tokenizer_command(Arguments arguments);
 int methods_command(Arguments arguments);
@@ -21,6 +22,7 @@ int trace_command(Arguments arguments);
 int demo_command(Arguments arguments);
 
 std::string eval_keys();       // the keys of eval, as a table
+std::string export_keys();     // of export
 std::string tokenizer_keys();  // of tokenizer train
 std::string trace_keys();      // of trace.KEY
 

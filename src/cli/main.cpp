@@ -32,6 +32,7 @@ const std::vector<Command>& commands() {
       {"plan", plan_command, "[RECIPE.toml] key=value …   say what pretrain would do, and how long it would take"},
       {"eval", eval_command,
        "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
+      {"export", export_command, "MODEL OUT --to timm|hf      write a model as another program opens it"},
       {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
       {"tokenizer", tokenizer_command,
        "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
@@ -62,6 +63,7 @@ int print_command_help(const Command& command) {
     std::cout << "\nkeys: lacuna config [KEY] lists them, with type, unit, default and meaning\n";
   if (command.name == "trace") std::cout << "\nkeys: those of pretrain, and trace.KEY with\n" << trace_keys();
   if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
+  if (command.name == "export") std::cout << "\nkeys:\n" << export_keys();
   if (command.name == "tokenizer")
     std::cout
         << "\n  lacuna tokenizer train DATA out=DIR [key=value …]    DATA: as data=, or a .txt with one caption a line"

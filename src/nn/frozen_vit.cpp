@@ -50,14 +50,6 @@ void fill(const Opened& opened, NamedTensors tensors) {
   import_weights(opened.file, key_map(opened.named, measures.vit, tensors), tensors);
 }
 
-bool is_our_own(const fs::path& path) {
-  if (fs::is_regular_file(path)) return path.filename() == "last";
-  for (const char* name : {"lacuna.json", "state.json", "export", "checkpoints"}) {
-    if (fs::exists(path / name)) return true;
-  }
-  return false;
-}
-
 FrozenVit open_our_own(const fs::path& path) {
   const Backbone backbone = open_backbone(path);
   return {.vit = backbone.vit,
