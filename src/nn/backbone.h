@@ -28,6 +28,9 @@ struct BackboneConfig {
   void fields(Fields& f);
 };
 
+// Our exact configuration of an exported network.
+inline constexpr const char* kOwnConfig = "lacuna.json";
+
 struct Backbone {
   BackboneConfig config;
   Vit vit{nullptr};
@@ -41,6 +44,9 @@ std::string write_backbone(const std::filesystem::path& folder, const Vit& vit, 
 
 // The state of a checkpoint carries the configuration under "backbone" and the tensors under this prefix.
 inline constexpr const char* kCheckpointVit = "model.student.vit.";
+
+// Whether the path is a run, a checkpoint or an export of this program.
+bool is_our_own(const std::filesystem::path& path);
 
 // Opens a folder written by write_backbone, a checkpoint folder, a run folder (its export, else its newest checkpoint)
 // or a CLIP folder (vision tower without projection). Throws Error that says what was looked for and what was found.

@@ -30,14 +30,6 @@ ForeignVit understand(const fs::path& path) {
   return {std::move(file), *named, std::move(described)};
 }
 
-bool is_our_own(const fs::path& path) {
-  if (fs::is_regular_file(path)) return path.filename() == "last";
-  for (const char* name : {"lacuna.json", "state.json", "export", "checkpoints"}) {
-    if (fs::exists(path / name)) return true;
-  }
-  return false;
-}
-
 fs::path folder_of(const TensorFile& file) {
   return file.path().has_parent_path() ? file.path().parent_path() : fs::path(".");
 }

@@ -19,9 +19,6 @@ struct ForeignVit {
 // Throws Error when the file is of no known family, or when names, shapes and configuration contradict each other.
 ForeignVit understand(const std::filesystem::path& path);
 
-// Whether the path is a run, a checkpoint or an export of this program, which nn/backbone opens.
-bool is_our_own(const std::filesystem::path& path);
-
 // The folder where the configuration of a file of weights lies.
 std::filesystem::path folder_of(const TensorFile& file);
 
