@@ -23,10 +23,11 @@ KeyMap ForeignVit::rules(const NamedTensors& destination) const {
 }
 
 ForeignVit understand(const fs::path& path) {
-  TensorFile file(find_weights(path));
+  TensorFile file = open_weights(path);
   const std::optional<NamedVit> named = recognize(file);
   if (!named) refuse_unknown_names(file);
   DescribedVit described = describe(folder_of(file), *named, measure(file, *named));
+  described.notes.insert(described.notes.begin(), file.notes().begin(), file.notes().end());
   return {std::move(file), *named, std::move(described)};
 }
 

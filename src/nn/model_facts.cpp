@@ -54,7 +54,7 @@ void list_unneeded(const ForeignVit& foreign, const FrozenVit& frozen, ModelFact
 }
 
 void look_into_foreign(const fs::path& path, ModelFacts& facts) {
-  const TensorFile file(find_weights(path));
+  const TensorFile file = open_weights(path);
   count(file, facts);
   if (const std::optional<NamedVit> named = recognize(file)) facts.family = named->family->name;
   const auto opens = [&](const char* name, const std::function<void()>& open) {

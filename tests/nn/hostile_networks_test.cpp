@@ -223,25 +223,6 @@ TEST(HostileNetworks, WhatIsNoNetworkIsRefusedWithWhatWasExpected) {
   }
 }
 
-TEST(HostileNetworks, FilesThatContainPicklesAreRefusedWithTheLineThatConvertsThem) {
-  LACUNA_NEEDS_SHARED("golden/models/dvae/h16_v64/encoder.pkl");
-  for (const char* name : {"dvae/h16_v64/encoder.pkl", "dvae/h16_v64/encoder_state_dict.pth", "vqkd/vqkd.pth",
-                           "clip_openai/quickgelu/state_dict.pt", "clip_openai/quickgelu/torchscript.pt"}) {
-    const fs::path file = golden_path(std::string("models/") + name);
-    const std::function<void()> readers[] = {[&] { open_frozen_vit(file); }, [&] { open_dvae(file); },
-                                             [&] { open_vqkd(file); }, [&] { read_clip(file); }};
-    for (const auto& read : readers) {
-      try {
-        read();
-        ADD_FAILURE() << name << " was opened";
-      } catch (const Error& error) {
-        expect_in(error.what(), "python -c");
-        expect_in(error.what(), file.stem().string() + ".safetensors");
-      }
-    }
-  }
-}
-
 // ---- Mutations -----------------------------------------------------------------------------------------------------
 
 struct Victim {
