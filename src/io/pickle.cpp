@@ -170,7 +170,7 @@ class Interpreter {
   void push_list(Kind kind, const std::vector<PickleValue*>& items);
   template <class Items>
   void give(PickleValue& to, const Items& items);
-  void push_object(PickleValue* callable, PickleValue* arguments);
+  void push_object(const PickleValue* callable, const PickleValue* arguments);
   void fill_dict(PickleValue& dict, const PickleValue& arguments);
   void add_items(Kind kind, const std::vector<PickleValue*>& items);
   void set_items(const std::vector<PickleValue*>& items);
@@ -320,7 +320,9 @@ void Interpreter::push_number_line(Op op) {
   const char* end = digits.data() + digits.size();
   const auto read = op == Op::kFloatLine ? std::from_chars(digits.data(), end, value->number)
                                          : std::from_chars(digits.data(), end, value->integer);
-  if (read.ec != std::errc() || read.ptr != end) refuse("expected a number, found '", printable(digits, 40), "'");
+  if (op == Op::kLongLine && read.ec == std::errc::result_out_of_range && read.ptr == end) value->kind = Kind::kBigInt;
+  const bool whole = (read.ec == std::errc() || value->is(Kind::kBigInt)) && read.ptr == end;
+  if (!whole) refuse("expected a number, found '", printable(digits, 40), "'");
   push(value);
 }
 
@@ -565,7 +567,7 @@ void Interpreter::push_stack_global() {
   push_global(module->bytes, name->bytes);
 }
 
-void Interpreter::push_object(PickleValue* callable, PickleValue* arguments) {
+void Interpreter::push_object(const PickleValue* callable, const PickleValue* arguments) {
   if (!callable->is(Kind::kGlobal) && !callable->is(Kind::kObject))
     refuse("expected a class to make an object of, found ", kind_name(callable->kind));
   if (!arguments->is(Kind::kTuple))
@@ -585,8 +587,12 @@ void Interpreter::push_object(PickleValue* callable, PickleValue* arguments) {
       give(*list, first->items);
     }
     push(list);
+  } else if (meaning == PickleClass::kReconstructor && first != nullptr && first->is(Kind::kGlobal)) {
+    push_object(first, make(Kind::kTuple));  // how protocol 1 says NEWOBJ
   } else {
-    push_list(Kind::kObject, {callable, arguments});
+    PickleValue* object = make(Kind::kObject);
+    give(*object, PickleValue::Items{callable, arguments});
+    push(object);
   }
 }
 

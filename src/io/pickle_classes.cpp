@@ -57,6 +57,8 @@ constexpr ClassRow kClasses[] = {
     {"numpy._core.numeric", "_frombuffer", PickleClass::kNumpyArray},
     {"numpy.core.numeric", "_frombuffer", PickleClass::kNumpyArray},
     {"_codecs", "encode", PickleClass::kEncode},
+    {"copyreg", "_reconstructor", PickleClass::kReconstructor},
+    {"copy_reg", "_reconstructor", PickleClass::kReconstructor},
     {"pathlib", "Path", PickleClass::kPath},
     {"pathlib", "PosixPath", PickleClass::kPath},
     {"pathlib", "WindowsPath", PickleClass::kPath},

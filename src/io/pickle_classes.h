@@ -29,6 +29,7 @@ enum class PickleClass {
   kNumpyArray,
   kEncode,  // _codecs.encode: how protocol 2 writes bytes
   kPath,
+  kReconstructor,  // copyreg._reconstructor: makes an object of a class in protocols before 2
 };
 
 // `module.name` as a GLOBAL of a pickle gives it.

@@ -58,6 +58,16 @@ std::optional<std::vector<std::int64_t>> integers(const PickleValue& value) {
   return out;
 }
 
+// The last argument of a tensor: a dictionary of what torch does to its numbers when they are asked for.
+bool is_negated(const PickleValue::Items& arguments) {
+  const PickleValue* marks = arguments.back();
+  for (const char* mark : {"neg", "conj"}) {
+    const PickleValue* set = marks->find(mark);
+    if (set != nullptr && (!set->is(Kind::kBool) || set->integer != 0)) return true;
+  }
+  return false;
+}
+
 std::int64_t count(const std::vector<std::int64_t>& shape) {
   std::int64_t out = 1;
   for (const std::int64_t extent : shape) out *= extent;  // byte_count has proved that this does not overflow
@@ -189,6 +199,9 @@ std::variant<TensorInfo, Unread> TorchTensors::from_storage(const PickleValue::I
   const PickleValue& type = scalar_type != nullptr ? *scalar_type : *id->items[1];
   const std::optional<DType> dtype = type_of(scalar_type != nullptr ? &TypeRow::scalar : &TypeRow::storage, type.name);
   if (!dtype) return Unread{printable(type.class_name()) + " is a type of numbers that is not read"};
+
+  if (is_negated(arguments))
+    return Unread{"a view that torch negates or conjugates when it is read; save a copy of it"};
 
   const auto shape = integers(*arguments[2]), strides = integers(*arguments[3]);
   if (!shape || !strides || shape->size() != strides->size())

@@ -138,7 +138,7 @@ std::optional<std::string> plain(const PickleValue& value, int depth, std::size_
       out = std::to_string(value.integer);
       break;
     case Kind::kBigInt:
-      out = text("an integer of ", value.bytes.size(), " bytes");
+      out = "an integer beyond 64 bits";
       break;
     case Kind::kFloat:
       out = number_text(value.number);
@@ -265,7 +265,8 @@ void Walk::visit_dict(const PickleValue& dict) {
   for (std::size_t i = 0; i + 1 < dict.items.size(); i += 2) {
     const PickleValue& key = *dict.items[i];
     const bool flat = key.is(Kind::kText) || key.is(Kind::kInt) || key.is(Kind::kBool);
-    const Deeper deeper(*this, flat ? *plain_text(key) : "?");
+    const std::string number = flat && !key.is(Kind::kText) ? *plain_text(key) : "?";
+    const Deeper deeper(*this, key.is(Kind::kText) ? key.bytes : number);
     if (flat) {
       visit(*dict.items[i + 1]);
     } else {
@@ -288,6 +289,8 @@ void Walk::visit_object(const PickleValue& object) {
     visit(*object.arguments()[0]);
   } else if (object.made_by() == PickleClass::kNamespace) {
     if (state != nullptr && state->is(Kind::kDict)) visit_dict(*state);
+  } else if (object.made_by() == PickleClass::kEncode) {
+    leave_out("bytes");
   } else if (object.made_by() == PickleClass::kNumpyArray) {
     leave_out("an array of numpy, which is not read");
   } else if (name.starts_with("__torch__.") && state != nullptr && state->is(Kind::kDict)) {
