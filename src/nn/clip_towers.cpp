@@ -78,7 +78,7 @@ ClipFile find_clip(const fs::path& path) {
   } else {
     const bool custom = file.has("text.token_embedding.weight");
     out.names = custom ? ClipNames::kCustomText : ClipNames::kOpenAi;
-    const DescribedVit described = describe(folder, vision, measure(file, vision));
+    const DescribedVit described = describe(file, vision, measure(file, vision));
     out.config.vision = described.measures.vit;
     out.config.embed = described.measures.embed;
     out.config.stats = described.pixels.stats;

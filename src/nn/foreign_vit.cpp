@@ -1,5 +1,7 @@
 #include "nn/foreign_vit.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "io/files.h"
 #include "nn/weight_file.h"
@@ -22,17 +24,16 @@ KeyMap ForeignVit::rules(const NamedTensors& destination) const {
   return key_map(named, described.measures.vit, destination);
 }
 
-ForeignVit understand(const fs::path& path) {
+ForeignVit understand(const fs::path& path, std::optional<Activation> activation) {
   TensorFile file = open_weights(path);
   const std::optional<NamedVit> named = recognize(file);
   if (!named) refuse_unknown_names(file);
-  DescribedVit described = describe(folder_of(file), *named, measure(file, *named));
+  DescribedVit described = describe(file, *named, measure(file, *named), activation);
   described.notes.insert(described.notes.begin(), file.notes().begin(), file.notes().end());
+  const bool doubles = std::any_of(file.names().begin(), file.names().end(),
+                                   [&](const std::string& name) { return file.at(name).dtype == DType::kF64; });
+  if (doubles) described.notes.push_back("the file holds float64 numbers, which are rounded to float32");
   return {std::move(file), *named, std::move(described)};
-}
-
-fs::path folder_of(const TensorFile& file) {
-  return file.path().has_parent_path() ? file.path().parent_path() : fs::path(".");
 }
 
 }  // namespace lacuna

@@ -17,9 +17,7 @@ struct ForeignVit {
 };
 
 // Throws Error when the file is of no known family, or when names, shapes and configuration contradict each other.
-ForeignVit understand(const std::filesystem::path& path);
-
-// The folder where the configuration of a file of weights lies.
-std::filesystem::path folder_of(const TensorFile& file);
+// `activation` overrides the configuration's.
+ForeignVit understand(const std::filesystem::path& path, std::optional<Activation> activation = {});
 
 }  // namespace lacuna

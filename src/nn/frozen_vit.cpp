@@ -32,24 +32,26 @@ FrozenVit open_our_own(const fs::path& path) {
   return {.vit = backbone.vit,
           .stats = backbone.config.stats,
           .kernel = backbone.config.kernel,
+          .framing = {},
           .family = "lacuna",
           .path = backbone.origin,
           .notes = {}};
 }
 
-FrozenVit open_foreign(const fs::path& path) {
-  const ForeignVit opened = understand(path);
+FrozenVit open_foreign(const fs::path& path, std::optional<Activation> activation) {
+  const ForeignVit opened = understand(path, activation);
   const DescribedVit& d = opened.described;
   FrozenVit out{.vit = Vit(d.measures.vit),
                 .stats = d.pixels.stats,
                 .kernel = d.pixels.kernel,
+                .framing = d.pixels.framing,
                 .family = opened.named.family->name,
                 .path = opened.file.path(),
                 .notes = d.notes};
   NamedTensors tensors = named_tensors(*out.vit, "vit.");
   if (d.measures.embed > 0) {
-    out.projection = Linear(d.measures.vit.width, d.measures.embed, /*bias=*/false);
-    tensors.emplace_back("projection.weight", out.projection->weight);
+    out.projection = Linear(d.measures.vit.width, d.measures.embed, d.measures.embed_bias);
+    for (const auto& each : named_tensors(*out.projection, "projection.")) tensors.push_back(each);
   }
   fill(opened, std::move(tensors));
   return out;
@@ -57,9 +59,16 @@ FrozenVit open_foreign(const fs::path& path) {
 
 }  // namespace
 
-FrozenVit open_frozen_vit(const fs::path& path, std::optional<int64_t> image_side, PositionResize how) {
-  FrozenVit out = is_our_own(path) ? open_our_own(path) : open_foreign(path);
-  if (image_side && *image_side != out.vit->config().image_side) out.vit = resized(out.vit, *image_side, how);
+FrozenVit open_frozen_vit(const fs::path& path, std::optional<int64_t> image_side, PositionResize how,
+                          std::optional<Activation> activation) {
+  const bool own = is_our_own(path);
+  check(!own || !activation, path.string(), ": was written by this program and says its activation itself");
+  FrozenVit out = own ? open_our_own(path) : open_foreign(path, activation);
+  const int64_t side = out.vit->config().image_side;
+  if (image_side && *image_side != side) {
+    out.vit = resized(out.vit, *image_side, how);
+    out.framing = scaled(out.framing, side, *image_side);
+  }
   out.vit->eval();
   return out;
 }
@@ -72,6 +81,7 @@ FrozenClassifier open_classifier(const fs::path& path) {
   FrozenClassifier out{.model = Classifier(d.measures.vit, d.measures.head),
                        .stats = d.pixels.stats,
                        .kernel = d.pixels.kernel,
+                       .framing = d.pixels.framing,
                        .family = opened.named.family->name,
                        .notes = d.notes};
   fill(opened, named_tensors(*out.model));

@@ -42,14 +42,19 @@ void describe_vit(const FrozenVit& frozen, ModelFacts& facts) {
   facts.vit = frozen.vit->config();
   facts.parameters = parameter_count(*frozen.vit);
   facts.projected = frozen.projection ? frozen.projection->weight.size(0) : 0;
-  facts.pixels = Preprocessing{.stats = frozen.stats, .kernel = frozen.kernel};
+  facts.pixels = Preprocessing{.stats = frozen.stats,
+                               .kernel = frozen.kernel,
+                               .framing = frozen.framing,
+                               .side = frozen.vit->config().image_side};
   facts.notes = frozen.notes;
 }
 
 // Tensors that the vision transformer does without.
 void list_unneeded(const ForeignVit& foreign, const FrozenVit& frozen, ModelFacts& facts) {
   NamedTensors tensors = named_tensors(*frozen.vit, "vit.");
-  if (frozen.projection) tensors.emplace_back("projection.weight", frozen.projection->weight);
+  if (frozen.projection) {
+    for (const auto& each : named_tensors(*frozen.projection, "projection.")) tensors.push_back(each);
+  }
   facts.unneeded = unneeded_tensors(foreign.file, foreign.rules(tensors));
 }
 

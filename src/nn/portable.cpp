@@ -128,6 +128,13 @@ void drop_key_bias(PortableVit& net) {
   if (net.own) net.own->vit.qkv_bias = QkvBias::kQueryValue;
 }
 
+std::string why_not_plain(const VitConfig& c) {
+  if (c.registers > 0) return "registers are not written; the class that holds them has other positions";
+  if (c.rotary_grid || c.attention_norm || c.mlp_norm)
+    return "EVA-02's rotary positions and inner norms are not written";
+  return "";
+}
+
 const Family& family_called(const std::string& name) {
   const auto& families = vit_families();
   const auto found = std::find_if(families.begin(), families.end(), [&](const Family& f) { return f.name == name; });

@@ -42,6 +42,9 @@ void fill_layer_scale(PortableVit& net);
 // The key's bias goes: it adds the same number to all scores of a query, which softmax cancels. Equal up to rounding.
 void drop_key_bias(PortableVit& net);
 
+// Why no writer of folders has a place for a part of this network; empty where each part has one somewhere.
+std::string why_not_plain(const VitConfig& vit);
+
 // ---- Names -----------------------------------------------------------------------------------------------------
 
 // How one program writes a family's tensors. Of several rows for one tensor of ours the first counts whose names hold

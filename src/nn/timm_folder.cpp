@@ -102,6 +102,7 @@ Json config_json(const PortableVit& net) {
 
 std::string why_not_timm(const PortableVit& net) {
   const VitConfig& c = net.vit;
+  if (const std::string reason = why_not_plain(c); !reason.empty()) return reason;
   if (net.embed > 0) return "timm's ViT has no projection into a common space";
   if (net.head.pool == Pool::kAttention) return "the attention pooling of this network is not written as timm's";
   if (net.head.norm && c.final_norm) return "timm's networks have one norm after the blocks, this one has two";

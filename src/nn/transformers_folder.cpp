@@ -205,6 +205,7 @@ std::string transformers_class(const PortableVit& net) {
 }
 
 std::string why_not_transformers(const PortableVit& net) {
+  if (const std::string reason = why_not_plain(net.vit); !reason.empty()) return reason;
   if (net.head.pool == Pool::kAttention && choose(net) != Kind::kSiglip)
     return "only transformers' SigLIP pools by attention, and it has no class token; leave the pooling out by "
            "head=false";
