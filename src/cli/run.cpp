@@ -235,6 +235,7 @@ nlohmann::json describe_run(const Run& run) {
   return {{"config", to_json(run.config)},
           {"backbone", to_json(backbone_config(*run.method))},
           {"source_fingerprint", run.source->fingerprint()},
+          {"images", run.source->size()},
           {"total_steps", run.plan.total},
           {"threads", run.threads},
           {"bf16", run.bf16},

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "nn/clip.h"
+#include "nn/dialect.h"
 #include "nn/export_folder.h"
 #include "nn/init.h"
 #include "nn/vit_fields.h"
@@ -46,12 +47,20 @@ BackboneConfig config_from(const Json& json, const std::string& source) {
   return config;
 }
 
+KeyMap own_names(const Vit& vit) {
+  KeyMap map;
+  for (const auto& [name, tensor] : vit_tensors(vit)) map.rules.push_back({{name}, {name}});
+  return map;
+}
+
 Backbone open_export(const fs::path& folder) {
   Backbone out{.config = config_from(read_json(folder / kOwnConfig), (folder / kOwnConfig).string()),
                .vit = nullptr,
                .origin = folder.string()};
   out.vit = Vit(out.config.vit);
-  import_weights(TensorFile(folder / kWeights), export_names(out.config, out.vit), vit_tensors(out.vit));
+  const TensorFile file(folder / kWeights);
+  const bool ours = file.has("patch_embed.weight");  // else timm's
+  import_weights(file, ours ? own_names(out.vit) : export_names(out.config, out.vit), vit_tensors(out.vit));
   return out;
 }
 
@@ -89,6 +98,8 @@ void BackboneConfig::fields(Fields& f) {
   f.add("image_side", vit.image_side, {.help = "side of the input", .unit = "pixels", .min = 1, .max = 8192});
   f.add("patch_side", vit.patch_side, {.help = "side of a patch", .unit = "pixels", .min = 1, .max = 512});
   vit_fields(f, vit);
+  f.add("class_token", vit.class_token, {.help = "a token beside the patches"});
+  f.add("final_norm", vit.final_norm, {.help = "a norm after the blocks"});
   f.add("kernel", kernel, kKernels, {.help = "how images are brought to size"});
   f.add("mean", stats.mean, {.help = "mean of the pixels, scaled to [0, 1]"});
   f.add("std", stats.std, {.help = "standard deviation of the pixels", .min = 0, .above_min = true});
@@ -106,6 +117,17 @@ std::string write_backbone(const fs::path& folder, const Vit& vit, const Backbon
   write_weights(folder / kWeights, named_in(timm_dialect(net.vit), net, "the export"), at::kFloat);
   write_json_atomic(folder / kOwnConfig, to_json(*net.own));
   return reason;
+}
+
+void write_plain_backbone(const fs::path& folder, const PortableVit& net, at::ScalarType dtype) {
+  check(net.head.classes == 0 && !net.head.norm && net.head.pool != Pool::kAttention && net.embed == 0,
+        "export: our own file holds the network without classifier and projection; leave them out by head=false");
+  NamedTensors tensors = net.tensors;
+  for (auto& [name, tensor] : tensors) name = name.substr(std::string_view("vit.").size());
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  fs::create_directories(folder);
+  write_weights(folder / kWeights, tensors, dtype);
+  write_json_atomic(folder / kOwnConfig, to_json(BackboneConfig{net.vit, net.stats, net.kernel}));
 }
 
 bool is_our_own(const fs::path& path) {

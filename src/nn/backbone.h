@@ -42,6 +42,12 @@ struct Backbone {
 // timm cannot express this network (config.json is then left out).
 std::string write_backbone(const std::filesystem::path& folder, const Vit& vit, const BackboneConfig& config);
 
+// The network under our own names: model.safetensors and lacuna.json. Throws Error for one with a classifier or a
+// projection, which have no place there.
+struct PortableVit;
+void write_plain_backbone(const std::filesystem::path& folder, const PortableVit& net,
+                          at::ScalarType dtype = at::kFloat);
+
 // The state of a checkpoint carries the configuration under "backbone" and the tensors under this prefix.
 inline constexpr const char* kCheckpointVit = "model.student.vit.";
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/dialect.h"
 #include "nn/export_folder.h"
 #include "nn/json_reader.h"
 #include "nn/preprocessing.h"
