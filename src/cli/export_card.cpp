@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/run_card.h"
 #include "cli/version.h"
 #include "io/files.h"
 #include "methods/methods.h"
@@ -219,6 +220,21 @@ std::string model_card(const CardFacts& facts, const std::optional<TrainedState>
 
 void write_card(const fs::path& folder, const CardFacts& facts, const std::optional<TrainedState>& state) {
   write_file_atomic(folder / kCardFile, model_card(facts, state));
+}
+
+void write_run_card(const fs::path& folder, const fs::path& out, const Backbone& student) {
+  const fs::path config = folder / "config.json";  // shows whose folder it became
+  const bool clip = fs::exists(config) && read_json(config).contains("model_type");
+  const ExportTarget target = clip                 ? ExportTarget::kHf
+                              : fs::exists(config) ? ExportTarget::kTimm
+                                                   : ExportTarget::kSafetensors;
+  write_card(folder,
+             {.target = target,
+              .part = ExportPart::kStudent,
+              .source = out.string(),
+              .vit = portable(student),
+              .both_towers = clip},
+             find_state(out));
 }
 
 }  // namespace lacuna

@@ -13,15 +13,6 @@ using Json = nlohmann::json;
 constexpr std::size_t kMaxPointerBytes = 256;
 constexpr const char* kWeights = "state.safetensors";
 
-fs::path checkpoint_folder(const fs::path& path) {
-  if (fs::is_regular_file(path) && path.filename() == "last")
-    return path.parent_path() / read_file(path, kMaxPointerBytes);
-  if (fs::exists(path / "state.json")) return path;
-  if (!fs::is_directory(path / "checkpoints")) return {};
-  const auto newest = Checkpoints(path / "checkpoints", {}).newest();
-  return newest ? newest->folder() : fs::path();
-}
-
 // Tensors whose names start with `from`, renamed to start with `to`.
 void take(const TensorFile& file, const std::string& from, const std::string& to, NamedTensors& out) {
   for (const std::string& name : file.names()) {
@@ -60,6 +51,15 @@ std::string describe_teachers(const TrainedState& state) {
 }
 
 }  // namespace
+
+fs::path checkpoint_folder(const fs::path& path) {
+  if (fs::is_regular_file(path) && path.filename() == "last")
+    return path.parent_path() / read_file(path, kMaxPointerBytes);
+  if (fs::exists(path / "state.json")) return path;
+  if (!fs::is_directory(path / "checkpoints")) return {};
+  const auto newest = Checkpoints(path / "checkpoints", {}).newest();
+  return newest ? newest->folder() : fs::path();
+}
 
 std::optional<TrainedState> find_state(const fs::path& path) {
   const fs::path folder = checkpoint_folder(path);
@@ -146,6 +146,7 @@ RunConfig without_folders(RunConfig c) {
   for (std::string* each : {&c.method, &c.out, &c.data.path, &c.eval.data, &c.text.tokenizer})
     *each = without_folders(*each);
   c.teacher = without_folders(c.teacher.string());
+  c.init = without_folders(c.init.string());
   for (ObjectiveConfig& objective : c.recipe.composition.objectives)
     objective.teacher.path = without_folders(objective.teacher.path.string());
   return c;

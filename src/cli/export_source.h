@@ -19,8 +19,9 @@ struct TrainedState {
   RunConfig config;
 };
 
-// The checkpoint that a path means: itself, the one that a `last` file names, or the newest of a run. Nothing for
-// another path and for a run that keeps no checkpoint.
+// The checkpoint that a path means: itself, the one that a `last` file names, or the newest of a run. Empty for another
+// path and for a run that keeps no checkpoint.
+std::filesystem::path checkpoint_folder(const std::filesystem::path& path);
 std::optional<TrainedState> find_state(const std::filesystem::path& path);
 
 // Both towers of a student that learns from captions; nothing for one without.

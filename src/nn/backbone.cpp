@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/clip.h"
 #include "nn/dialect.h"
 #include "nn/export_folder.h"
+#include "nn/frozen_vit.h"
 #include "nn/init.h"
 #include "nn/vit_fields.h"
 
@@ -80,11 +80,9 @@ Backbone open_checkpoint(const fs::path& folder) {
   return out;
 }
 
-Backbone open_clip(const fs::path& folder) {
-  const ClipConfig clip = read_clip_config(folder);
-  Backbone out{.config = {clip.vision, clip.stats, clip.kernel}, .vit = nullptr, .origin = folder.string()};
-  out.vit = load_clip_vision(folder, clip)->vit;
-  return out;
+Backbone open_foreign(const fs::path& path) {
+  const FrozenVit frozen = open_frozen_vit(path);
+  return {.config = {frozen.vit->config(), frozen.stats, frozen.kernel}, .vit = frozen.vit, .origin = path.string()};
 }
 
 fs::path newest_checkpoint(const fs::path& run) {
@@ -141,8 +139,8 @@ bool is_our_own(const fs::path& path) {
 Backbone open_backbone(const fs::path& named) {
   const bool is_last = fs::is_regular_file(named) && named.filename() == "last";  // the pointer beside the checkpoints
   const fs::path path = is_last ? named.parent_path() / read_file(named, kMaxPointerBytes) : named;
-  check(fs::is_directory(path), path.string(),
-        ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
+  check(fs::exists(path), path.string(),
+        ": does not exist; expected a run, a checkpoint, an exported backbone or weights of another program");
   Backbone out;
   if (fs::exists(path / kOwnConfig)) {
     out = open_export(path);
@@ -153,10 +151,10 @@ Backbone open_backbone(const fs::path& named) {
   } else if (const fs::path newest = newest_checkpoint(path); !newest.empty()) {
     out = open_checkpoint(newest);
   } else {
-    check(fs::exists(path / "config.json"), path.string(),
+    check(!fs::is_empty(path), path.string(),
           ": holds none of lacuna.json (exported backbone), state.json (checkpoint), export/ or checkpoints/ (run), "
-          "config.json (CLIP folder)");
-    out = open_clip(path);
+          "model.safetensors (another program's weights)");
+    out = open_foreign(path);
   }
   out.vit->eval();
   return out;

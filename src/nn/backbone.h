@@ -55,7 +55,8 @@ inline constexpr const char* kCheckpointVit = "model.student.vit.";
 bool is_our_own(const std::filesystem::path& path);
 
 // Opens a folder written by write_backbone, a checkpoint folder, a run folder (its export, else its newest checkpoint)
-// or a CLIP folder (vision tower without projection). Throws Error that says what was looked for and what was found.
+// or whatever opens as a frozen ViT (without projection and classifier). Throws Error that says what was looked for and
+// what was found.
 Backbone open_backbone(const std::filesystem::path& path);
 
 // The network with the same configuration and freshly initialised weights: the baseline of every evaluation.
