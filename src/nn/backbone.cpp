@@ -5,8 +5,9 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/clip.h"
+#include "nn/dialect.h"
 #include "nn/export_folder.h"
+#include "nn/frozen_vit.h"
 #include "nn/init.h"
 #include "nn/vit_fields.h"
 
@@ -46,12 +47,20 @@ BackboneConfig config_from(const Json& json, const std::string& source) {
   return config;
 }
 
+KeyMap own_names(const Vit& vit) {
+  KeyMap map;
+  for (const auto& [name, tensor] : vit_tensors(vit)) map.rules.push_back({{name}, {name}});
+  return map;
+}
+
 Backbone open_export(const fs::path& folder) {
   Backbone out{.config = config_from(read_json(folder / kOwnConfig), (folder / kOwnConfig).string()),
                .vit = nullptr,
                .origin = folder.string()};
   out.vit = Vit(out.config.vit);
-  import_weights(TensorFile(folder / kWeights), export_names(out.config, out.vit), vit_tensors(out.vit));
+  const TensorFile file(folder / kWeights);
+  const bool ours = file.has("patch_embed.weight");  // else timm's
+  import_weights(file, ours ? own_names(out.vit) : export_names(out.config, out.vit), vit_tensors(out.vit));
   return out;
 }
 
@@ -71,11 +80,9 @@ Backbone open_checkpoint(const fs::path& folder) {
   return out;
 }
 
-Backbone open_clip(const fs::path& folder) {
-  const ClipConfig clip = read_clip_config(folder);
-  Backbone out{.config = {clip.vision, clip.stats, clip.kernel}, .vit = nullptr, .origin = folder.string()};
-  out.vit = load_clip_vision(folder, clip)->vit;
-  return out;
+Backbone open_foreign(const fs::path& path) {
+  const FrozenVit frozen = open_frozen_vit(path);
+  return {.config = {frozen.vit->config(), frozen.stats, frozen.kernel}, .vit = frozen.vit, .origin = path.string()};
 }
 
 fs::path newest_checkpoint(const fs::path& run) {
@@ -89,6 +96,8 @@ void BackboneConfig::fields(Fields& f) {
   f.add("image_side", vit.image_side, {.help = "side of the input", .unit = "pixels", .min = 1, .max = 8192});
   f.add("patch_side", vit.patch_side, {.help = "side of a patch", .unit = "pixels", .min = 1, .max = 512});
   vit_fields(f, vit);
+  f.add("class_token", vit.class_token, {.help = "a token beside the patches"});
+  f.add("final_norm", vit.final_norm, {.help = "a norm after the blocks"});
   f.add("kernel", kernel, kKernels, {.help = "how images are brought to size"});
   f.add("mean", stats.mean, {.help = "mean of the pixels, scaled to [0, 1]"});
   f.add("std", stats.std, {.help = "standard deviation of the pixels", .min = 0, .above_min = true});
@@ -108,6 +117,17 @@ std::string write_backbone(const fs::path& folder, const Vit& vit, const Backbon
   return reason;
 }
 
+void write_plain_backbone(const fs::path& folder, const PortableVit& net, at::ScalarType dtype) {
+  check(net.head.classes == 0 && !net.head.norm && net.head.pool != Pool::kAttention && net.embed == 0,
+        "export: our own file holds the network without classifier and projection; leave them out by head=false");
+  NamedTensors tensors = net.tensors;
+  for (auto& [name, tensor] : tensors) name = name.substr(std::string_view("vit.").size());
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  fs::create_directories(folder);
+  write_weights(folder / kWeights, tensors, dtype);
+  write_json_atomic(folder / kOwnConfig, to_json(BackboneConfig{net.vit, net.stats, net.kernel}));
+}
+
 bool is_our_own(const fs::path& path) {
   if (fs::is_regular_file(path)) return path.filename() == "last";
   for (const char* name : {kOwnConfig, "state.json", "export", "checkpoints"}) {
@@ -119,8 +139,8 @@ bool is_our_own(const fs::path& path) {
 Backbone open_backbone(const fs::path& named) {
   const bool is_last = fs::is_regular_file(named) && named.filename() == "last";  // the pointer beside the checkpoints
   const fs::path path = is_last ? named.parent_path() / read_file(named, kMaxPointerBytes) : named;
-  check(fs::is_directory(path), path.string(),
-        ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
+  check(fs::exists(path), path.string(),
+        ": does not exist; expected a run, a checkpoint, an exported backbone or weights of another program");
   Backbone out;
   if (fs::exists(path / kOwnConfig)) {
     out = open_export(path);
@@ -131,10 +151,10 @@ Backbone open_backbone(const fs::path& named) {
   } else if (const fs::path newest = newest_checkpoint(path); !newest.empty()) {
     out = open_checkpoint(newest);
   } else {
-    check(fs::exists(path / "config.json"), path.string(),
+    check(!fs::is_empty(path), path.string(),
           ": holds none of lacuna.json (exported backbone), state.json (checkpoint), export/ or checkpoints/ (run), "
-          "config.json (CLIP folder)");
-    out = open_clip(path);
+          "model.safetensors (another program's weights)");
+    out = open_foreign(path);
   }
   out.vit->eval();
   return out;

@@ -36,6 +36,9 @@ struct ImageProcessor {
 };
 nlohmann::json processor_json(const ImageProcessor& processor);
 
+// The factor that, multiplied by the width and cut to a whole number, gives the hidden width in Python's arithmetic.
+double mlp_ratio(int64_t hidden, int64_t width);
+
 // As safetensors files are written everywhere here: names in the order given, `format: pt`.
 void write_weights(const std::filesystem::path& file, const NamedTensors& tensors, at::ScalarType dtype);
 

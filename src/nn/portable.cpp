@@ -1,20 +1,14 @@
 #include "nn/portable.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/error.h"
 #include "nn/frozen_vit.h"
-#include "nn/vit_names.h"
 
 namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr const char* kTimmName = "ViT or BEiT (timm)";
-constexpr const char* kSharedTable = "vit.relative_biases.0.relative_position_bias_table";
-constexpr const char* kBlockTable = "vit.relative_biases.{i}.relative_position_bias_table";
 
 at::Tensor& at_name(NamedTensors& tensors, const std::string& name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const auto& t) { return t.first == name; });
@@ -22,7 +16,7 @@ at::Tensor& at_name(NamedTensors& tensors, const std::string& name) {
   return found->second;
 }
 
-void erase(NamedTensors& tensors, const std::string& name) {
+void take_out(NamedTensors& tensors, const std::string& name) {
   std::erase_if(tensors, [&](const auto& t) { return t.first == name; });
 }
 
@@ -74,6 +68,12 @@ PortableVit open_portable(const fs::path& path, bool with_head) {
           .notes = whole.notes};
 }
 
+void drop_head(PortableVit& net) {
+  std::erase_if(net.tensors, [](const auto& t) { return !t.first.starts_with("vit."); });
+  net.head = {};
+  net.embed = 0;
+}
+
 void learn_positions(PortableVit& net) {
   VitConfig& c = net.vit;
   if (c.positions == Positions::kNone) {
@@ -90,7 +90,7 @@ void fill_attention_bias(PortableVit& net) {
     if (net.vit.qkv_bias == QkvBias::kQueryValue) {
       const at::Tensor q = at_name(net.tensors, attn + "q_bias"), v = at_name(net.tensors, attn + "v_bias");
       bias = at::cat({q, at::zeros_like(q), v});
-      for (const char* name : {"q_bias", "v_bias"}) erase(net.tensors, attn + name);
+      for (const char* name : {"q_bias", "v_bias"}) take_out(net.tensors, attn + name);
     }
     net.tensors.emplace_back(attn + "qkv.bias", bias);
   }
@@ -102,6 +102,26 @@ void fill_patch_bias(PortableVit& net) {
   const at::Tensor like = at_name(net.tensors, "vit.patch_embed.weight");
   net.tensors.emplace_back("vit.patch_embed.bias", at::zeros({net.vit.width}, like.options()));
   net.vit.patch_bias = true;
+}
+
+void move_patch_bias(PortableVit& net) {
+  if (!net.vit.patch_bias) return;
+  invariant(net.vit.positions == Positions::kLearned, "a bias of the patches moves into learned positions only");
+  at::Tensor& positions = at_name(net.tensors, "vit.pos_embed");
+  positions = positions.clone();
+  positions.slice(1, net.vit.class_tokens()).add_(at_name(net.tensors, "vit.patch_embed.bias"));
+  take_out(net.tensors, "vit.patch_embed.bias");
+  net.vit.patch_bias = false;
+}
+
+void make_projection_head(PortableVit& net) {
+  if (net.embed == 0) return;
+  const at::Tensor weight = at_name(net.tensors, "projection.weight");
+  take_out(net.tensors, "projection.weight");
+  net.tensors.emplace_back("head.weight", weight);
+  net.tensors.emplace_back("head.bias", at::zeros({net.embed}, weight.options()));
+  net.head.classes = net.embed;
+  net.embed = 0;
 }
 
 void fill_layer_scale(PortableVit& net) {
@@ -120,7 +140,7 @@ void drop_key_bias(PortableVit& net) {
   for (int64_t i = 0; i < net.vit.depth; ++i) {
     const std::string attn = attention(i);
     const std::vector<at::Tensor> parts = at_name(net.tensors, attn + "qkv.bias").chunk(3);
-    erase(net.tensors, attn + "qkv.bias");
+    take_out(net.tensors, attn + "qkv.bias");
     net.tensors.emplace_back(attn + "q_bias", parts[0]);
     net.tensors.emplace_back(attn + "v_bias", parts[2]);
   }
@@ -133,49 +153,6 @@ std::string why_not_plain(const VitConfig& c) {
   if (c.rotary_grid || c.attention_norm || c.mlp_norm)
     return "EVA-02's rotary positions and inner norms are not written";
   return "";
-}
-
-const Family& family_called(const std::string& name) {
-  const auto& families = vit_families();
-  const auto found = std::find_if(families.begin(), families.end(), [&](const Family& f) { return f.name == name; });
-  invariant(found != families.end(), "no family is called ", name);
-  return *found;
-}
-
-Dialect timm_dialect(const VitConfig& vit) {
-  const bool beit = vit.relative_bias != RelativeBiasKind::kNone;
-  return {
-      .family = &family_called(kTimmName),
-      .prefix = "",
-      .without = beit ? std::vector<std::string>{".ls1.", ".ls2."} : std::vector<std::string>{".gamma_1", ".gamma_2"}};
-}
-
-KeyMap names_in(const Dialect& dialect, const VitConfig& vit, const NamedTensors& source) {
-  std::vector<NameRow> rows = dialect.family->rows;
-  const bool shared = vit.relative_bias == RelativeBiasKind::kShared;
-  std::erase_if(rows, [&](const NameRow& row) { return row.ours[0] == (shared ? kBlockTable : kSharedTable); });
-  KeyMap all, out;
-  add_rows(all, rows, dialect.prefix, vit, vit.depth);
-  std::set<std::string> named;
-  for (KeyRule& rule : all.rules) {
-    const bool unwanted = std::any_of(dialect.without.begin(), dialect.without.end(), [&](const std::string& part) {
-      return rule.theirs[0].find(part) != std::string::npos;
-    });
-    if (unwanted || find(source, rule.ours[0]) == nullptr || !named.insert(rule.ours[0]).second) continue;
-    out.rules.push_back(std::move(rule));
-  }
-  return out;
-}
-
-NamedTensors named_in(const Dialect& dialect, const PortableVit& net, const std::string& target) {
-  const KeyMap map = names_in(dialect, net.vit, net.tensors);
-  std::set<std::string> named;
-  for (const KeyRule& rule : map.rules) named.insert(rule.ours.begin(), rule.ours.end());
-  for (const auto& [name, tensor] : net.tensors)
-    check(named.contains(name), target, " has no place for the tensor ", name, " of this network");
-  NamedTensors out = export_weights(net.tensors, map);
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  return out;
 }
 
 }  // namespace lacuna

@@ -10,7 +10,6 @@
 
 #include "nn/backbone.h"
 #include "nn/classifier.h"
-#include "nn/families.h"
 
 namespace lacuna {
 
@@ -34,9 +33,15 @@ PortableVit open_portable(const std::filesystem::path& path, bool with_head = tr
 
 // Fixed positions become a table of numbers, no positions a table of zeros.
 void learn_positions(PortableVit& net);
+// Classifier, pooling and projection go.
+void drop_head(PortableVit& net);
 // Zeros for the biases of query, key and value that are not there.
 void fill_attention_bias(PortableVit& net);
 void fill_patch_bias(PortableVit& net);
+// A bias of the patches moves into their learned positions. Equal up to rounding.
+void move_patch_bias(PortableVit& net);
+// CLIP's projection becomes a classifier with zeros for its bias, as timm keeps it.
+void make_projection_head(PortableVit& net);
 // Ones where there is no layer scale.
 void fill_layer_scale(PortableVit& net);
 // The key's bias goes: it adds the same number to all scores of a query, which softmax cancels. Equal up to rounding.
@@ -44,27 +49,5 @@ void drop_key_bias(PortableVit& net);
 
 // Why no writer of folders has a place for a part of this network; empty where each part has one somewhere.
 std::string why_not_plain(const VitConfig& vit);
-
-// ---- Names -----------------------------------------------------------------------------------------------------
-
-// How one program writes a family's tensors. Of several rows for one tensor of ours the first counts whose names hold
-// none of `without`.
-struct Dialect {
-  const Family* family;
-  std::string prefix;  // for {p}
-  std::vector<std::string> without = {};
-};
-
-const Family& family_called(const std::string& name);  // among vit_families()
-
-// timm's: its ViT, and its BEiT for networks with a relative position bias.
-Dialect timm_dialect(const VitConfig& vit);
-
-// The rules of a dialect for the tensors that are there. `prefix` stands before a Vit's tensors among `source`.
-KeyMap names_in(const Dialect& dialect, const VitConfig& vit, const NamedTensors& source);
-
-// All tensors under the dialect's names, in alphabetic order. Throws Error for one that it has no name for; `target` is
-// whose names they are.
-NamedTensors named_in(const Dialect& dialect, const PortableVit& net, const std::string& target);
 
 }  // namespace lacuna

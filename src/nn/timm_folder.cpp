@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/dialect.h"
 #include "nn/export_folder.h"
 #include "nn/json_reader.h"
 
@@ -22,13 +23,6 @@ constexpr const char* kBeit = "beit_base_patch16_224";
 bool is_beit(const VitConfig& c) { return c.relative_bias != RelativeBiasKind::kNone; }
 bool is(double a, double b) { return std::abs(a - b) < 1e-12; }
 bool pools_mean(const PortableVit& net) { return net.head.pool == Pool::kMean || !net.vit.class_token; }
-
-// The factor that timm multiplies by the width and cuts to a whole number.
-double mlp_ratio(int64_t hidden, int64_t width) {
-  double ratio = static_cast<double>(hidden) / static_cast<double>(width);
-  while (static_cast<int64_t>(static_cast<double>(width) * ratio) < hidden) ratio = std::nextafter(ratio, 1e9);
-  return ratio;
-}
 
 std::string architecture(const VitConfig& c) {
   if (is_beit(c)) return kBeit;
@@ -103,7 +97,6 @@ Json config_json(const PortableVit& net) {
 std::string why_not_timm(const PortableVit& net) {
   const VitConfig& c = net.vit;
   if (const std::string reason = why_not_plain(c); !reason.empty()) return reason;
-  if (net.embed > 0) return "timm's ViT has no projection into a common space";
   if (net.head.pool == Pool::kAttention) return "the attention pooling of this network is not written as timm's";
   if (net.head.norm && c.final_norm) return "timm's networks have one norm after the blocks, this one has two";
   if (is_beit(c)) return why_not_beit(c);
@@ -115,6 +108,7 @@ std::string why_not_timm(const PortableVit& net) {
 
 void rewrite_for_timm(PortableVit& net) {
   VitConfig& c = net.vit;
+  make_projection_head(net);
   if (c.positions != Positions::kNone) learn_positions(net);
   if (is_beit(c) && c.qkv_bias == QkvBias::kAll) drop_key_bias(net);
   if (!is_beit(c) && c.qkv_bias == QkvBias::kQueryValue) fill_attention_bias(net);
@@ -128,6 +122,12 @@ void write_timm_folder(const fs::path& folder, PortableVit net, at::ScalarType d
   write_weights(folder / "model.safetensors", named_in(timm_dialect(net.vit), net, "timm"), dtype);
   write_json_atomic(folder / "config.json", config_json(net));
   if (net.own) write_json_atomic(folder / kOwnConfig, to_json(*net.own));
+}
+
+double mlp_ratio(int64_t hidden, int64_t width) {
+  double ratio = static_cast<double>(hidden) / static_cast<double>(width);
+  while (static_cast<int64_t>(static_cast<double>(width) * ratio) < hidden) ratio = std::nextafter(ratio, 1e9);
+  return ratio;
 }
 
 void write_weights(const fs::path& file, const NamedTensors& tensors, at::ScalarType dtype) {

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/dialect.h"
 #include "nn/export_folder.h"
 #include "nn/json_reader.h"
 #include "nn/preprocessing.h"
@@ -48,8 +49,8 @@ Kind choose(const PortableVit& net) {
 std::string why_not_clip_vision(const PortableVit& net) {
   const VitConfig& c = net.vit;
   if (!c.pre_norm || c.patch_bias)
-    return "transformers' CLIP has a norm before the blocks and no bias on the patches, both or neither of which this "
-           "network lacks";
+    return "transformers' CLIP has a norm before the blocks and a patch embedding without bias, which this network has "
+           "not; use --to openclip or --to timm";
   if (has_bias_table(c)) return "transformers' CLIP has no relative position bias";
   if (c.layer_scale) return "transformers' CLIP has no layer scale";
   if (!c.class_token || !c.final_norm) return "transformers' CLIP has a class token and a final norm";
