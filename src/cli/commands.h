@@ -25,6 +25,7 @@ int demo_command(Arguments arguments);
 std::string eval_keys();       // the keys of eval, as a table
 std::string embed_keys();      // of embed
 std::string export_keys();     // of export
+std::string inspect_keys();    // of inspect
 std::string tokenizer_keys();  // of tokenizer train
 std::string trace_keys();      // of trace.KEY
 

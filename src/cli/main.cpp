@@ -34,7 +34,7 @@ const std::vector<Command>& commands() {
        "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
       {"embed", embed_command, "MODEL PATH… --out FILE      features of images as npz, safetensors, csv or jsonl"},
       {"export", export_command, "MODEL OUT --to timm|hf      write a model as another program opens it"},
-      {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
+      {"inspect", inspect_command, "PATH [--stats]              what a weight file or folder is, opens as and holds"},
       {"tokenizer", tokenizer_command,
        "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
@@ -67,6 +67,7 @@ int print_command_help(const Command& command) {
   if (command.name == "embed")
     std::cout << "\nPATH: images, folders, lists (.txt, .tsv, .csv, .jsonl) or \"shapes\"\n\nkeys:\n" << embed_keys();
   if (command.name == "export") std::cout << "\nkeys:\n" << export_keys();
+  if (command.name == "inspect") std::cout << "\nkeys:\n" << inspect_keys();
   if (command.name == "tokenizer")
     std::cout
         << "\n  lacuna tokenizer train DATA out=DIR [key=value …]    DATA: as data=, or a .txt with one caption a line"
