@@ -16,7 +16,6 @@
 #include "data/joined_source.h"
 #include "io/files.h"
 #include "nn/backbone.h"
-#include "nn/foreign_vit.h"
 #include "nn/shapes.h"
 #include "nn/weight_file.h"
 #include "train/device.h"
