@@ -68,7 +68,7 @@ std::optional<HubName> parse(std::string name) {
   return out;
 }
 
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
@@ -77,7 +77,7 @@ bool exists(const fs::path& path) {
 fs::path snapshot_of(const fs::path& model, const HubName& name) {
   const fs::path ref = model / "refs" / name.revision;
   std::string commit = name.revision;
-  if (exists(ref)) {
+  if (is_there(ref)) {
     commit = read_file(ref, kMaxRefBytes);
     while (!commit.empty() && (commit.back() == '\n' || commit.back() == ' ')) commit.pop_back();
     check(is_plain(commit), ref.string(), ": expected the name of a commit, found '", printable(commit), "'");
@@ -97,7 +97,7 @@ void check_complete(const fs::path& snapshot, const HubName& name) {
   for (const auto& entry : fs::directory_iterator(snapshot)) {
     if (!is_weights(entry.path())) continue;
     weights = true;
-    whole = whole && exists(entry.path());
+    whole = whole && is_there(entry.path());
   }
   check(weights && whole, snapshot.string(), ": this snapshot of ", name.full(), " in the Hugging Face cache ",
         weights ? "is incomplete: files of weights are links to nothing" : "holds no weights",
@@ -118,15 +118,15 @@ fs::path hub_cache_folder() {
 
 fs::path resolve_model(const fs::path& named) {
   const std::string whole = named.string();
-  if (exists(named) || exists(whole.substr(0, whole.rfind('#')))) return named;
+  if (is_there(named) || is_there(whole.substr(0, whole.rfind('#')))) return named;
   const std::optional<HubName> name = parse(whole);
   if (!name) return named;
   const fs::path cache = hub_cache_folder(), model = cache / ("models--" + name->organisation + "--" + name->model);
-  check(exists(model), "'", whole,
+  check(is_there(model), "'", whole,
         "' is no file or folder here, and no model of this name is in the Hugging Face cache ", cache.string(),
         "; if it is one, fetch it with: ", name->fetch(), " (nothing is downloaded by this program)");
   const fs::path snapshot = snapshot_of(model, *name);
-  check(exists(snapshot), model.string(), ": the Hugging Face cache holds ", name->full(), ", but not its revision '",
+  check(is_there(snapshot), model.string(), ": the Hugging Face cache holds ", name->full(), ", but not its revision '",
         name->revision, "'; fetch it with: ", name->fetch());
   check_complete(snapshot, *name);
   return snapshot;
