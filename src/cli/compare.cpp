@@ -168,13 +168,14 @@ class Comparison {
   Comparison(const std::string& a, const std::string& b) : a_(open_side(a)), b_(open_side(b)) {
     print_side("A", a_);
     print_side("B", b_);
+    if (a_.model.has_value() != b_.model.has_value()) std::cout << "   " << (a_.model ? b_ : a_).why_no_model << "\n";
   }
 
   void weights() {
     json_["as_networks"] = false;
     WeightsComparison found;
     if (!have_equal_names(*a_.file, *b_.file) && a_.model && b_.model) {
-      std::cout << "the files name their tensors differently; compared as networks, under Lacuna's names\n";
+      std::cout << "the files hold tensors of other names; compared as networks, under Lacuna's names\n";
       json_["as_networks"] = true;
       const NamedTensors left = canonical_tensors(*a_.model), right = canonical_tensors(*b_.model);
       found = compare_tensors(views_of(left), views_of(right));

@@ -10,6 +10,7 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/tables.h"
+#include "eval/view_stream.h"
 #include "io/files.h"
 #include "nn/backbone.h"
 #include "nn/model_facts.h"
@@ -56,24 +57,36 @@ std::string dtype_mix(const ModelFacts& facts) {
 
 std::string numbers(const std::array<double, 3>& values) { return text(values[0], " ", values[1], " ", values[2]); }
 
+// "short side to 256, centre 224, bicubic, mean …, std …"
+std::string pixels_text(const Preprocessing& pixels, int64_t side) {
+  const int64_t resized = pixels.framing.resized > 0 ? pixels.framing.resized : side;
+  const std::string frame = pixels.framing.fit == Fit::kSquash ? text("squashed to ", resized)
+                            : pixels.framing.fit == Fit::kPad  ? text("long side to ", resized, ", padded to ", side)
+                                                               : text("short side to ", resized, ", centre ", side);
+  return text(frame, ", ", name_of(kKernels, pixels.kernel), ", mean ", numbers(pixels.stats.mean), ", std ",
+              numbers(pixels.stats.std));
+}
+
 void say_network(const ModelFacts& facts) {
   const VitConfig& v = *facts.vit;
   say("network", text("ViT of width ", v.width, ", ", v.depth, " blocks, ", v.heads, " heads, MLP ", v.hidden, " (",
                       name_of(kActivations, v.activation), "); ", human_count(static_cast<double>(facts.parameters)),
                       " parameters"));
   say("input", text(v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ", v.grid(), ")",
-                    v.class_token ? ", class token" : ", no class token"));
+                    v.class_token ? ", class token" : ", no class token",
+                    v.registers > 0 ? text(", ", v.registers, " registers") : ""));
   std::string rest = text("positions ", name_of(kPositions, v.positions));
   if (v.relative_bias != RelativeBiasKind::kNone)
     rest += text(", relative bias ", name_of(kRelativeBiases, v.relative_bias));
+  if (v.rotary_grid) rest += text(", rotary (of a grid of ", *v.rotary_grid, ")");
   if (v.layer_scale) rest += ", layer scale";
+  if (v.attention_norm) rest += ", norm inside the attention";
+  if (v.mlp_norm) rest += ", norm inside the MLP";
   if (v.pre_norm) rest += ", norm before the blocks";
   if (!v.final_norm) rest += ", no final norm";
   say("", text(rest, ", norm epsilon ", v.norm_eps));
   if (facts.projected > 0) say("", text("projected to ", facts.projected, " numbers"));
-  if (facts.pixels)
-    say("pixels", text("mean ", numbers(facts.pixels->stats.mean), ", std ", numbers(facts.pixels->stats.std), ", ",
-                       name_of(kKernels, facts.pixels->kernel)));
+  if (facts.pixels) say("pixels", pixels_text(*facts.pixels, v.image_side));
 }
 
 // Tensors by the reason why they are not needed, with the first names of each.
@@ -175,6 +188,8 @@ nlohmann::json facts_json(const ModelFacts& facts) {
     out["uses"].push_back({{"as", use.name}, {"opens", use.why_not.empty()}, {"why_not", use.why_not}});
   out["unneeded"] = nlohmann::json::array();
   for (const auto& [name, reason] : facts.unneeded) out["unneeded"].push_back({{"tensor", name}, {"reason", reason}});
+  if (facts.vit && facts.pixels)
+    out["framing"] = {{"fit", name_of(kFits, facts.pixels->framing.fit)}, {"resized", facts.pixels->framing.resized}};
   if (facts.vit && facts.pixels)
     out["network"] = to_json(BackboneConfig{*facts.vit, facts.pixels->stats, facts.pixels->kernel});
   return out;

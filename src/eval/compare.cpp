@@ -6,23 +6,21 @@
 #include <map>
 
 #include "base/error.h"
-#include "data/augment.h"
+#include "data/framed_view.h"
 #include "eval/taps.h"
 #include "train/batch.h"
 
 namespace lacuna {
 namespace {
 
-constexpr double kWholeImage = 1.0;
-
 at::Tensor with_full_bias(const at::Tensor& query, const at::Tensor& value) {
   return at::cat({query, at::zeros_like(query), value});
 }
 
-// pixels [1,3,S,S] of the centre, in double.
+// pixels [1,3,S,S] as the network frames them, in double.
 at::Tensor view_of(const Image& image, const FrozenVit& model) {
   const auto side = static_cast<int>(model.vit->config().image_side);
-  const Image view = center_view(image, side, model.kernel, kWholeImage);
+  const Image view = framed_view(image, side, model.kernel, model.framing);
   return normalize_pixels(view.pixels, 1, {.side = side, .kernel = model.kernel, .stats = model.stats}, at::kCPU,
                           at::kDouble);
 }

@@ -59,7 +59,7 @@ struct FeatureComparison {
   double largest_relative() const;
 };
 
-// Runs both networks in double, each on its own view of the images (the centre, at its own size and statistics). Where
+// Runs both networks in double, each on its own view of the images (its own framing, size and statistics). Where
 // the depths differ only what leaves the last norm is compared. Throws Error(kBadData) for an image that cannot be
 // read.
 FeatureComparison compare_features(FrozenVit& a, FrozenVit& b, const Source& images);

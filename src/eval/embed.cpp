@@ -22,7 +22,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kVersion = 1;                      // of the index beside a working file
 constexpr std::uint64_t kMaxIndex = 1ull << 30;  // bytes; it names every image that could not be read
-constexpr double kWholeImage = 1.0;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -50,14 +49,20 @@ const TypeRow& type_row(FeatureType type) {
   return *std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeRow& row) { return row.type == type; });
 }
 
-CenterViewSpec view_of(const FrozenVit& model, const EmbedConfig& config) {
-  return {static_cast<int>(model.vit->config().image_side), model.kernel, config.crop_ratio.value_or(kWholeImage)};
+FramedViewSpec view_of(const FrozenVit& model, const EmbedConfig& config) {
+  const std::int64_t side = model.vit->config().image_side;
+  return {static_cast<int>(side), model.kernel,
+          config.crop_ratio ? center_crop(side, *config.crop_ratio) : model.framing};
 }
 
 nlohmann::json preprocessing_of(const FrozenVit& model, const EmbedConfig& config) {
-  const CenterViewSpec view = view_of(model, config);
+  const FramedViewSpec view = view_of(model, config);
+  const std::int64_t resized = view.framing.resized > 0 ? view.framing.resized : view.side;
   return {{"side", view.side},
-          {"crop_ratio", view.crop_ratio},
+          {"fit", name_of(kFits, view.framing.fit)},
+          {"resized", resized},
+          {"fill", view.framing.fill},
+          {"offset", view.framing.truncates ? "rounded down" : "rounded to even"},
           {"interpolation", name_of(kKernels, view.kernel)},
           {"mean", model.stats.mean},
           {"std", model.stats.std}};
@@ -330,7 +335,7 @@ void EmbedConfig::fields(Fields& f) {
   f.add("dtype", dtype, kFeatureTypes, {.help = "type of the numbers"});
   f.add("normalize", normalize, {.help = "every vector at length 1"});
   f.add("crop_ratio", crop_ratio,
-        {.help = "centre crop as a share of the resized short side; auto is the whole short side",
+        {.help = "centre crop as a share of the resized short side; auto is how the model frames its images",
          .min = 0,
          .max = 1,
          .above_min = true});

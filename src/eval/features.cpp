@@ -104,8 +104,8 @@ Features extract_features(const Backbone& backbone, const Source& source, const 
   const std::int64_t total = sample_count(source, config);
   check(total > 0, "the evaluation data hold no samples");
   const std::vector<std::int64_t> ids = choose_ids(source.size(), total);
-  const CenterViewSpec view{static_cast<int>(backbone.config.vit.image_side), backbone.config.kernel,
-                            config.crop_ratio};
+  const std::int64_t side = backbone.config.vit.image_side;
+  const FramedViewSpec view{static_cast<int>(side), backbone.config.kernel, center_crop(side, config.crop_ratio)};
   BadShare share("features.max_bad_share", config.max_bad_share, total);
   ViewBatches batches(source, ids, view, config.threads, config.batch, share);
   Features out{.values = at::empty({total, backbone.config.vit.width}, at::kFloat), .classes = source.classes()};

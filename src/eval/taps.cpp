@@ -90,9 +90,9 @@ Feature feature_named(const std::string& word) {
   fail("features: expected class, mean, patches or projected, found '", word, "'");
 }
 
-// tokens [B,T,D], the patches last -> [B,…]
+// tokens [B,C+N,D] -> [B,…]
 at::Tensor pick(const FrozenVit& model, const at::Tensor& tokens, Feature feature) {
-  const at::Tensor patches = tokens.slice(1, tokens.size(1) - model.vit->config().patches());
+  const at::Tensor patches = tokens.slice(1, model.vit->config().class_tokens());
   switch (feature) {
     case Feature::kClass:
       return tokens.select(1, 0);

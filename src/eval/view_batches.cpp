@@ -21,7 +21,7 @@ void BadShare::add(const std::string& reason) {
             ". The first: ", first_, ". Repair or remove them, or raise the share");
 }
 
-ViewBatches::ViewBatches(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+ViewBatches::ViewBatches(const Source& source, std::vector<std::int64_t> ids, const FramedViewSpec& spec, int threads,
                          std::int64_t batch, BadShare& share)
     : ids_(std::move(ids)), batch_(batch), share_(share), views_(source, ids_, spec, threads, kWindowBatches * batch) {}
 

@@ -50,7 +50,7 @@ class BadShare {
 class ViewBatches {
  public:
   // Source and share must outlive the batches. Each holds `batch` samples that could be decoded, the last one fewer.
-  ViewBatches(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+  ViewBatches(const Source& source, std::vector<std::int64_t> ids, const FramedViewSpec& spec, int threads,
               std::int64_t batch, BadShare& share);
 
   // False when there are no more samples. Where the share throws, `out` holds what was met before.
