@@ -138,14 +138,16 @@ void print_container(const TensorFile& file, const ModelFacts& facts) {
   if (file.left_out().size() > kLeftOutLines) say("", text("and ", file.left_out().size() - kLeftOutLines, " more"));
 }
 
+// What the file says of itself ("epoch") before what it says of its parts ("args.batch_size").
 void print_metadata(const TensorFile& file) {
   std::size_t lines = 0;
-  for (const auto& [key, value] : file.metadata()) {
-    if (++lines > kMetadataLines) break;
-    say("metadata", printable(key) + " = " + printable(value));
+  for (const bool of_parts : {false, true}) {
+    for (const auto& [key, value] : file.metadata()) {
+      if ((key.find('.') != std::string::npos) != of_parts || ++lines > kMetadataLines) continue;
+      say("metadata", printable(key) + " = " + printable(value));
+    }
   }
-  if (file.metadata().size() > kMetadataLines)
-    say("", text("and ", file.metadata().size() - kMetadataLines, " more (json=FILE has all)"));
+  if (lines > kMetadataLines) say("", text("and ", lines - kMetadataLines, " more (json=FILE has all)"));
 }
 
 void print_tensors(const TensorFile& file, bool with_stats) {

@@ -163,7 +163,7 @@ class Embedding {
       throw;
     }
     if (!stopped) finish();
-    return {row_count(), std::ssize(bad_), begun_at, seconds_since(start), stopped};
+    return {row_count(), std::ssize(bad_), done_, begun_at, seconds_since(start), stopped};
   }
 
  private:
