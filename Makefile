@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build test demo bench format tidy asan tsan gcc clean
+.PHONY: help setup build test demo bench format tidy asan tsan gcc fuzz clean
 
 PRESET ?= release
 BUILD_ROOT ?= build
@@ -20,6 +20,8 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
 TSAN_SUITES ?= base io data
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= safetensors zip pickle torch shards config
 # `make tidy` looks at what differs from this revision.
 SINCE ?= HEAD
 
@@ -31,11 +33,11 @@ tests = ctest --test-dir $(1) --output-on-failure --no-tests=error -j $(TEST_JOB
 # $(call needs,TEST,PACKAGE): a tool that only developers need
 needs = @$(1) || { echo "make $@ needs the package $(2): apt-get install $(2)" >&2; exit 2; }
 sources = git ls-files --cached --others --exclude-standard -- \
-  $(foreach folder,src tests bench,'$(folder)/*.h' '$(folder)/*.cpp')
+  $(foreach folder,src tests bench fuzz,'$(folder)/*.h' '$(folder)/*.cpp')
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES SINCE LACUNA_TORCH"
+	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS SINCE LACUNA_TORCH"
 
 setup: ## system packages, LibTorch and a configured build folder; done by the others when missing
 	@scripts/setup.sh $(PRESET) $(BUILD)
@@ -73,9 +75,14 @@ tsan: ## the suites that own threads (TSAN_SUITES) under ThreadSanitizer
 	$(call compile,tsan,$(BUILD_ROOT)/tsan,$(TSAN_SUITES:%=test_%))
 	@$(call tests,$(BUILD_ROOT)/tsan,-L '^($(subst $() ,|,$(strip $(TSAN_SUITES))))$$')
 
+fuzz: ## every fuzz target (FUZZ_TARGETS) for FUZZ_SECONDS each; corpora stay in the build folder
+	$(call needs,test -e "$$(clang++ -print-file-name=libclang_rt.fuzzer-$$(uname -m).a)",libclang-rt-dev)
+	$(call compile,fuzz,$(BUILD_ROOT)/fuzz,fuzzers)
+	@scripts/fuzz.sh $(BUILD_ROOT)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 gcc: ## compile everything with the second compiler
 	$(call needs,command -v g++ >/dev/null,g++)
 	$(call compile,gcc,$(BUILD_ROOT)/gcc)
 
 clean: ## delete the build folders; LibTorch in .venv stays
-	@rm -rf $(addprefix $(BUILD_ROOT)/,release dev bench gcc asan tsan)
+	@rm -rf $(addprefix $(BUILD_ROOT)/,release dev bench gcc asan tsan fuzz)

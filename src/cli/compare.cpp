@@ -62,7 +62,7 @@ Side open_side(const fs::path& path) {
   } catch (const Error& error) {
     side.why_no_model = error.what();
   }
-  side.file.emplace(open_weights(side.model && is_our_own(path) ? side.model->path : path));
+  side.file = open_weights(side.model && is_our_own(path) ? side.model->path : path);
   return side;
 }
 
