@@ -295,7 +295,10 @@ class Describer {
     if (in.has("num_heads") || c.heads > 0 || known.heads > 0) {
       set_heads(in, "num_heads", known.heads);
     } else {
-      assume_heads(in.where());
+      check(known.usual_heads || name.empty(), in.where(), ": neither 'num_heads' nor the architecture '",
+            printable(name), "' tells the number of heads; write num_heads into model_args");
+      if (known.usual_heads) c.heads = assumed_heads(c.width, in.where(), out_.notes);
+      if (name.empty()) assume_heads(in.where());
     }
     c.norm_eps = known.norm_eps.value_or(family_.norm_eps);
     if (in.flag("use_rot_pos_emb", known.rotary_grid.has_value())) {
