@@ -112,10 +112,12 @@ class Describer {
   void assume_heads(const std::string& where) {
     const auto usual = std::find_if(family_.heads.begin(), family_.heads.end(),
                                     [this](const auto& row) { return row.first == vit().width; });
-    const int64_t heads = usual != family_.heads.end() ? usual->second : unusual_heads(vit().width);
+    const bool of_family = usual != family_.heads.end();
+    const int64_t heads = of_family ? usual->second : unusual_heads(vit().width);
     if (heads > 0) {
       vit().heads = heads;
-      note(text("nothing tells the number of heads: ", heads, " assumed, as published networks of this width have"));
+      note(text("nothing tells the number of heads: ", heads, " assumed, as published networks of this width ",
+                of_family ? "and family " : "", "have"));
     } else {
       vit().heads = assumed_heads(vit().width, where, out_.notes);
     }
