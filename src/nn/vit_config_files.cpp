@@ -69,7 +69,7 @@ class Describer {
           "the images; expected the side in config.json");
     const bool placed =
         vit().positions != Positions::kNone || vit().relative_bias != RelativeBiasKind::kNone || vit().rotary_grid;
-    check(placed, file_.path().string(), ": looks like ", family_.name,
+    check(placed || says_none_, file_.path().string(), ": looks like ", family_.name,
           ", but has no positions of any kind that are known; its network would not know where its patches are");
     settle_activation();
     settle_pixels();
@@ -203,6 +203,7 @@ class Describer {
     confirm_classes(whole, "id2label");
     if (c.activation != Activation::kSwiGlu) in.confirm("intermediate_size", c.hidden);
     set_heads(in, "num_attention_heads", 12);  // transformers' default in all of these families
+    says_none_ = in.json().value("use_absolute_position_embeddings", Json()) == false;
     set_side(in, "image_size");
     set_activation(in, "hidden_act");
     for (const char* key : {"layer_scale_init_value", "layerscale_value"}) {  // BEiT's and DINOv2's
@@ -272,6 +273,8 @@ class Describer {
     }
     check(in.flag("class_token", c.class_token) == c.class_token, in.where(), ": key 'class_token' is ", !c.class_token,
           ", but the tensors say ", c.class_token);
+    const Json& arguments = in.json();
+    says_none_ = arguments.value("pos_embed", Json()) == "none" || arguments.value("use_abs_pos_emb", Json()) == false;
     set_side(in, "img_size");
     architecture(whole.word("architecture", ""), in);
     confirm_classes(whole, "num_classes");
@@ -410,8 +413,9 @@ class Describer {
   const fs::path folder_;
   const Family& family_;
   const std::optional<Activation> asked_;
-  std::string name_;     // where the file lies, and what its configuration calls itself
-  bool silent_ = false;  // there is no configuration
+  std::string name_;        // where the file lies, and what its configuration calls itself
+  bool silent_ = false;     // there is no configuration
+  bool says_none_ = false;  // there are no positions, and the configuration says so
   DescribedVit out_;
 };
 
