@@ -36,8 +36,9 @@ def main(arguments):
     import torchvision_on_cpu  # noqa: F401  before timm and OpenCLIP
 
     count = Count()
-    words = ["-q", "--tb=short", "-p", "no:cacheprovider", "-W", "ignore", "--durations=5", *arguments[2:]]
-    code = pytest.main([*words, "--rootdir", str(HERE), str(HERE)], plugins=[count])
+    words = ["-q", "--tb=short", "-p", "no:cacheprovider", "-W", "ignore", "--durations=5", "--rootdir", str(HERE)]
+    where = [] if any(".py" in word for word in arguments[2:]) else [str(HERE)]
+    code = pytest.main([*words, *arguments[2:], *where], plugins=[count])
     print(f"{count.passed} passed, {count.failed} failed" + (f", {count.skipped} skipped" if count.skipped else ""))
     return int(code)
 
