@@ -5,7 +5,6 @@ import functools
 import json
 
 import numpy
-import open_clip
 import pytest
 import timm
 import torch
@@ -66,8 +65,11 @@ def open_timm(folder):
 
 
 def open_transformers(folder, kind=hf.AutoModel):
-    """Strictly. Classes that would add a pooler which the file does not have are told so, as users must, too."""
+    """Strictly. Classes that would add a pooler which the file does not have are told so, as users must, too. AutoModel
+    knows no class with a projection for CLIP's vision tower; the configuration names it."""
     config = json.loads((folder / "config.json").read_text())
+    if kind is hf.AutoModel and config.get("architectures") == ["CLIPVisionModelWithProjection"]:
+        kind = hf.CLIPVisionModelWithProjection
     bare = config.get("model_type") in ("vit", "beit", "data2vec-vision") and kind is hf.AutoModel
     settings = dict(add_pooling_layer=False) if bare and not any("pooler" in name for name in stored(folder)) else {}
     network, report = kind.from_pretrained(folder, output_loading_info=True, **settings)
@@ -93,15 +95,24 @@ def transformers_features(network, pixels):
     return models_transformers.encoder_features(prefix)(network, pixels)
 
 
+def open_open_clip(folder):
+    return create_model_and_transforms(f"local-dir:{folder}")[0].eval()
+
+
 # target: [(how a client opens the folder, how it computes)]
 CLIENTS = {
     "timm": [(open_timm, models_timm.compute), (open_transformers, transformers_features)],
     "hf": [(open_transformers, transformers_features)],
+    "openclip": [(open_open_clip, models_openclip.compute)],
 }
+TOWERS = ["timm", "hf"]  # targets for an image tower by itself
 
 
 def stats_of(folder):
     """As the client of the folder says them."""
+    if (folder / "open_clip_config.json").exists():
+        visual = open_open_clip(folder).visual
+        return list(visual.image_mean), list(visual.image_std)
     processor = hf.AutoImageProcessor.from_pretrained(folder)
     if hasattr(processor, "data_config"):  # the wrapper of timm
         return processor.data_config["mean"], processor.data_config["std"]
@@ -121,8 +132,11 @@ def check_clients(folder, target, expected, pixels, tolerance=support.F64):
             support.assert_close(found[key], expected[key], tolerance, (opens.__name__, key))
 
 
-@pytest.mark.parametrize("target", CLIENTS)
-@pytest.mark.parametrize("method", RUNS)
+BOTH_TOWERS = ["clip", "maskclip"]
+
+
+@pytest.mark.parametrize("method, target", [(method, target) for method in RUNS for target in TOWERS] +
+                         [(method, "openclip") for method in BOTH_TOWERS])
 def test_a_run(method, target, runs, workshop, tmp_path):
     run, folder = runs.run(method), tmp_path / "export"
     export(run, folder, target)
@@ -144,8 +158,12 @@ def test_the_folder_a_run_leaves_behind(method, runs, workshop, tmp_path):
 REFUSED = {}
 
 
-@pytest.mark.parametrize("target", CLIENTS)
-@pytest.mark.parametrize("name", MODELS)
+WITH_TEXT = ["transformers-CLIPModel", "transformers-CLIPModel_gelu", "open_clip-gelu", "open_clip-quick_gelu",
+             "open_clip-layer_scale", "open_clip-custom_text", "open_clip-openai_state_dict", "open_clip-openai_torchscript"]
+
+
+@pytest.mark.parametrize("name, target", [(name, target) for name in MODELS for target in TOWERS] +
+                         [(name, "openclip") for name in WITH_TEXT])
 def test_a_network_of_a_client(name, target, workshop, tmp_path):
     """From one client through Lacuna to another."""
     model, folder = MODELS[name], tmp_path / "export"
@@ -169,7 +187,7 @@ CLASSIFIERS = [name for name in MODELS if "ForImageClassification" in name or
                         "timm-deit3_base_patch16_224")]
 
 
-@pytest.mark.parametrize("target", CLIENTS)
+@pytest.mark.parametrize("target", TOWERS)
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_classifier(name, target, workshop, tmp_path):
     model, folder = MODELS[name], tmp_path / "export"
@@ -183,13 +201,41 @@ def test_a_classifier(name, target, workshop, tmp_path):
         support.assert_close(logits(network.double(), pixels), expected, support.F64, type(network).__name__)
 
 
+def text_features(network, ids):
+    if isinstance(network, hf.CLIPModel):
+        return network.get_text_features(input_ids=ids).pooler_output, network.logit_scale
+    return network.encode_text(ids), network.logit_scale
+
+
+@pytest.mark.parametrize("target", ["hf", "openclip"])
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_a_text_tower(name, target, workshop, tmp_path):
+    """Its features and the temperature go along with the image tower."""
+    folder = tmp_path / "export"
+    if (name, target) in REFUSED:
+        return
+    export(workshop.saved(name), folder, target)
+    source = workshop.network(name)
+    words = source.config.text_config.vocab_size if isinstance(source, hf.CLIPModel) else source.vocab_size
+    ids = torch.tensor([[words - 2, 5, 17, 3, words - 1, 0, 0, 0], [words - 2, 40, 8, 21, 11, 30, 2, words - 1]])
+    ids = torch.nn.functional.pad(ids, (0, 4), value=0)
+    expected = [tensor.detach() for tensor in text_features(source.double(), ids)]
+    source.float()
+    found = text_features(CLIENTS[target][0][0](folder).double(), ids)
+    for a, b in zip(found, expected):
+        support.assert_close(a.detach().numpy(), b.numpy(), support.F64, name)
+
+
 def files_of(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
 
 
-@pytest.mark.parametrize("target", CLIENTS)
-@pytest.mark.parametrize("source", ["run:maskdistill", "run:cae_v2", "transformers-BeitModel", "transformers-Dinov2Model",
-                                    "timm-vit_base_patch16_224", "transformers-CLIPModel"])
+ROUND = ["run:maskdistill", "run:cae_v2", "transformers-BeitModel", "transformers-Dinov2Model", "timm-vit_base_patch16_224",
+         "timm-vit_base_patch14_reg4_dinov2", "official-beit"]
+
+
+@pytest.mark.parametrize("source, target", [(source, target) for source in ROUND for target in TOWERS] +
+                         [("transformers-CLIPModel", "hf"), ("run:clip", "openclip"), ("open_clip-quick_gelu", "openclip")])
 def test_out_in_and_out_again_is_the_same_bytes(source, target, runs, workshop, tmp_path):
     kind, _, method = source.partition(":")
     start = runs.run(method) if kind == "run" else workshop.saved(source)
