@@ -20,7 +20,7 @@ import support
 from conftest import MODELS
 
 TINY = ["model=micro", "data=shapes", "data.size=64", "data.side=32", "image_size=32", "patch_size=8", "batch_size=8", "lr=1e-2",
-        "eval.every=0", "log.pictures=0", "precision=f32", "threads=2", "seed=1", "duration=3 steps"]
+        "eval.every=0", "log.pictures=0", "precision=f32", "threads=1", "seed=1", "duration=3 steps"]
 BLOCKS = ["mask.min_block=2"]
 # A run of each kind of student: positions, biases, layer scale, a class token or none, a norm before the blocks.
 RUNS = {
