@@ -54,7 +54,7 @@ def workshop(tmp_path_factory):
 def pytest_configure(config):
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     import transformers
 

@@ -117,7 +117,7 @@ MODELS = [
     model("layer_scale", dict(VISION, ls_init_value=0.1)),
     model("custom_text", VISION, custom=True, init_logit_bias=-10.0),
     model("as_bin", VISION, safe=False),
-    model("timm_tower", dict(image_size=64, timm_model_name="test_vit", timm_pool="token", timm_proj="linear"), custom=True,
+    model("timm_tower", dict(image_size=160, timm_model_name="test_vit", timm_pool="token", timm_proj="linear"), custom=True,
           compute=compute_trunk),
     Model("openai_state_dict", "CLIP", build_openai, save_openai_state, compute, support.CLIP),
     Model("openai_torchscript", "CLIP", build_openai, save_openai_archive, compute, support.CLIP),

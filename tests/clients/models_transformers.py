@@ -139,7 +139,7 @@ MODELS = [
           built(lambda: hf.BeitForImageClassification(beit_config(use_mean_pooling=True, **PER_BLOCK))), save_beit,
           encoder_features(), support.HALF),
     Model("BeitForMaskedImageModeling", VIT_FAMILY,
-          built(lambda: hf.BeitForMaskedImageModeling(beit_config(use_mask_token=True, use_mean_pooling=False, **SHARED))),
+          built(lambda: hf.BeitForMaskedImageModeling(beit_config(use_mask_token=True, use_mean_pooling=True, **SHARED))),
           save_beit, encoder_features(), support.HALF),
     Model("Data2VecVisionModel", VIT_FAMILY, built(lambda: hf.Data2VecVisionModel(
         beit_config(hf.Data2VecVisionConfig, use_mean_pooling=True, **PER_BLOCK))), save_beit, encoder_features(),

@@ -136,7 +136,8 @@ def lacuna(*words, code=0, environment=None):
     ended = subprocess.run([os.environ["LACUNA"], *map(str, words)], capture_output=True, text=True, timeout=300,
                            check=False, env={**os.environ, **(environment or {})})
     said = ended.stdout + ended.stderr
-    assert ended.returncode == code, f"lacuna {' '.join(map(str, words))}\nexit code {ended.returncode}:\n{said}"
+    codes = code if isinstance(code, tuple) else (code,)
+    assert ended.returncode in codes, f"lacuna {' '.join(map(str, words))}\nexit code {ended.returncode}:\n{said}"
     return said
 
 
@@ -149,8 +150,11 @@ def embed(model, images, folder, *settings, layers="0", dtype="f64", features="c
     found = {}
     with safe_open(out, "numpy") as file:
         for name in file.keys():
+            if name.startswith("names"):
+                continue
             feature, _, layer = name.partition(".")
-            found[feature, int(layer) if layer.isdigit() else layer or layers] = file.get_tensor(name)
+            layer = layer or layers
+            found[feature, int(layer) if layer.isdigit() else layer] = file.get_tensor(name)
     return found
 
 
