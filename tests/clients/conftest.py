@@ -10,7 +10,12 @@ import models_timm
 import models_transformers
 import support
 
-SOURCES = {"transformers": models_transformers, "timm": models_timm, "open_clip": models_openclip, "official": models_official}
+SOURCES = {
+    "transformers": models_transformers,
+    "timm": models_timm,
+    "open_clip": models_openclip,
+    "official": models_official,
+}
 MODELS = {f"{source}-{model.name}": model for source, module in SOURCES.items() for model in module.MODELS}
 
 

@@ -34,7 +34,9 @@ def test_found_where_the_client_puts_it(variables, model, cache, workshop, tmp_p
     variable, above = variables
     images, _ = workshop.images(32)
     out = tmp_path / "features.npz"
-    support.lacuna("embed", model, images, "--out", out, environment=environment(**{variable: str((cache / above).resolve())}))
+    support.lacuna(
+        "embed", model, images, "--out", out, environment=environment(**{variable: str((cache / above).resolve())})
+    )
     assert out.exists()
 
 
@@ -42,19 +44,35 @@ def test_the_client_finds_it_there_too(cache):
     """So the layout made here is the real one."""
     from huggingface_hub import try_to_load_from_cache
 
-    assert str(try_to_load_from_cache("google/vit-micro", "config.json", cache_dir=cache)).endswith(f"{HASH}/config.json")
+    assert str(try_to_load_from_cache("google/vit-micro", "config.json", cache_dir=cache)).endswith(
+        f"{HASH}/config.json"
+    )
 
 
 def test_absent_ones_are_named_with_the_way_to_fetch_them(cache, workshop, tmp_path):
     images, _ = workshop.images(32)
-    said = support.lacuna("embed", "google/vit-other", images, "--out", tmp_path / "f.npz", code=2,
-                          environment=environment(HF_HUB_CACHE=str(cache)))
+    said = support.lacuna(
+        "embed",
+        "google/vit-other",
+        images,
+        "--out",
+        tmp_path / "f.npz",
+        code=2,
+        environment=environment(HF_HUB_CACHE=str(cache)),
+    )
     assert "hf download google/vit-other" in said
 
 
 def test_a_snapshot_without_weights_is_told_apart(cache, workshop, tmp_path):
     (cache / "models--google--vit-micro" / "snapshots" / HASH / "model.safetensors").unlink()
     images, _ = workshop.images(32)
-    said = support.lacuna("embed", "google/vit-micro", images, "--out", tmp_path / "f.npz", code=2,
-                          environment=environment(HF_HUB_CACHE=str(cache)))
+    said = support.lacuna(
+        "embed",
+        "google/vit-micro",
+        images,
+        "--out",
+        tmp_path / "f.npz",
+        code=2,
+        environment=environment(HF_HUB_CACHE=str(cache)),
+    )
     assert "hf download google/vit-micro" in said and "weights" in said

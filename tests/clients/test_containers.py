@@ -63,7 +63,9 @@ def test_pytorch_model_bin_in_shards(folder, workshop, tmp_path):
 def test_wrapped_state_dicts(prefix, key, folder, workshop, tmp_path):
     """DistributedDataParallel and torch.compile put words in front; training programs wrap the dictionary."""
     model, weights = folder
-    torch.save({key: {prefix + name: tensor for name, tensor in weights.items()}, "epoch": 3}, model / "pytorch_model.bin")
+    torch.save(
+        {key: {prefix + name: tensor for name, tensor in weights.items()}, "epoch": 3}, model / "pytorch_model.bin"
+    )
     check(workshop, model, tmp_path)
 
 
@@ -92,8 +94,10 @@ def test_other_types_of_number(dtype, folder, workshop, tmp_path):
 def test_views_share_storage(folder, workshop, tmp_path):
     """Transposed and strided tensors of one storage, as torch.save keeps them."""
     model, weights = folder
-    shared = {name: tensor.t().contiguous().t() if tensor.dim() == 2 else torch.stack([tensor, tensor], -1)[..., 1]
-              for name, tensor in weights.items()}
+    shared = {
+        name: tensor.t().contiguous().t() if tensor.dim() == 2 else torch.stack([tensor, tensor], -1)[..., 1]
+        for name, tensor in weights.items()
+    }
     torch.save(shared, model / "pytorch_model.bin")
     check(workshop, model, tmp_path)
 
@@ -149,7 +153,9 @@ def test_a_cut_torch_file(folder):
 
 def test_a_tensor_too_many(folder):
     model, weights = folder
-    save_file(weights | {"vision_model.encoder.layers.0.self_attn.gate.weight": torch.ones(3)}, model / "model.safetensors")
+    save_file(
+        weights | {"vision_model.encoder.layers.0.self_attn.gate.weight": torch.ones(3)}, model / "model.safetensors"
+    )
     refused(model, "vision_model.encoder.layers.0.self_attn.gate.weight")
 
 
@@ -170,8 +176,17 @@ def edit(model, *keys, value):
 
 
 @pytest.mark.parametrize(
-    "key, value", [("image_size", 48), ("patch_size", 4), ("hidden_size", 64), ("num_hidden_layers", 3), ("intermediate_size", 96),
-                   ("num_attention_heads", 5), ("hidden_act", "relu")])
+    "key, value",
+    [
+        ("image_size", 48),
+        ("patch_size", 4),
+        ("hidden_size", 64),
+        ("num_hidden_layers", 3),
+        ("intermediate_size", 96),
+        ("num_attention_heads", 5),
+        ("hidden_act", "relu"),
+    ],
+)
 def test_a_configuration_that_contradicts_the_weights(key, value, folder):
     model, weights = folder
     save_file(weights, model / "model.safetensors")

@@ -30,8 +30,15 @@ BLOCKS = blocks_of(PAGE.read_text())
 
 def shell(source, folder):
     path = f"{pathlib.Path(os.environ['LACUNA']).parent}:{os.environ['PATH']}"
-    ended = subprocess.run(["bash", "-euo", "pipefail", "-c", source], cwd=folder, env={**os.environ, "PATH": path},
-                           capture_output=True, text=True, timeout=300, check=False)
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", source],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert ended.returncode == 0, source + ended.stdout + ended.stderr
 
 
@@ -62,7 +69,9 @@ def test_the_page_has_examples():
 
 
 # One test for each block; they run in the page's order, because pytest keeps the order of a file.
-@pytest.mark.parametrize("language, line, source", BLOCKS, ids=[f"line{line}-{language}" for language, line, _ in BLOCKS])
+@pytest.mark.parametrize(
+    "language, line, source", BLOCKS, ids=[f"line{line}-{language}" for language, line, _ in BLOCKS]
+)
 def test_the_page(language, line, source, folder, images, monkeypatch):
     if language == "sh":
         return shell(source, folder)
@@ -73,7 +82,9 @@ def test_the_page(language, line, source, folder, images, monkeypatch):
 
 def test_the_pages_features_are_those_of_the_run(folder, workshop, images, tmp_path, monkeypatch):
     """The examples of timm's folder, once more, with their numbers."""
-    expected = support.embed(folder / "run", folder / "images", tmp_path, dtype="f32", layers="last", features="class,patches")
+    expected = support.embed(
+        folder / "run", folder / "images", tmp_path, dtype="f32", layers="last", features="class,patches"
+    )
     tried = 0
     for language, _, source in BLOCKS:
         if language == "python" and "for-timm" in source:

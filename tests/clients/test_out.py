@@ -11,7 +11,6 @@ import torch
 import transformers as hf
 from open_clip import create_model_and_transforms
 from safetensors import safe_open
-from timm.data import resolve_model_data_config
 
 import models_openclip
 import models_timm
@@ -19,8 +18,22 @@ import models_transformers
 import support
 from conftest import MODELS
 
-TINY = ["model=micro", "data=shapes", "data.size=64", "data.side=32", "image_size=32", "patch_size=8", "batch_size=8", "lr=1e-2",
-        "eval.every=0", "log.pictures=0", "precision=f32", "threads=1", "seed=1", "duration=3 steps"]
+TINY = [
+    "model=micro",
+    "data=shapes",
+    "data.size=64",
+    "data.side=32",
+    "image_size=32",
+    "patch_size=8",
+    "batch_size=8",
+    "lr=1e-2",
+    "eval.every=0",
+    "log.pictures=0",
+    "precision=f32",
+    "threads=1",
+    "seed=1",
+    "duration=3 steps",
+]
 BLOCKS = ["mask.min_block=2"]
 # A run of each kind of student: positions, biases, layer scale, a class token or none, a norm before the blocks.
 RUNS = {
@@ -146,6 +159,7 @@ REFUSED = {
     ("timm-vit_base_patch16_gap_224", "hf"): HEAD,
     ("timm-vit_base_patch32_clip_quickgelu_224", "hf"): HEAD,
     ("transformers-ViTModel", "timm"): "epsilon",
+    ("transformers-Data2VecVisionModel", "timm"): "has none",  # of norms after the blocks
     ("open_clip-layer_scale", "hf"): "layer scale",
     ("open_clip-custom_text", "hf"): "no bias to its logits",
     ("open_clip-timm_tower", "hf"): "norm before the blocks",
@@ -157,8 +171,10 @@ REFUSED = {
 BOTH_TOWERS = ["clip", "maskclip"]
 
 
-@pytest.mark.parametrize("method, target", [(method, target) for method in RUNS for target in TOWERS] +
-                         [(method, "openclip") for method in BOTH_TOWERS])
+@pytest.mark.parametrize(
+    "method, target",
+    [(method, target) for method in RUNS for target in TOWERS] + [(method, "openclip") for method in BOTH_TOWERS],
+)
 def test_a_run(method, target, runs, workshop, tmp_path):
     run, folder = runs.run(method), tmp_path / "export"
     if (method, target) in REFUSED:
@@ -167,7 +183,9 @@ def test_a_run(method, target, runs, workshop, tmp_path):
     export(run, folder, target)
     images, pixels = workshop.images(32)
     expected = support.embed(run, images, tmp_path, layers="0,all,last")
-    check_clients(folder, target, expected, support.normalised(pixels, stats_of(folder)))
+    # OpenCLIP has no bias on the patches; adding it to the positions rounds in float32.
+    tolerance = support.F32 if (method, target) == ("maskclip", "openclip") else support.F64
+    check_clients(folder, target, expected, support.normalised(pixels, stats_of(folder)), tolerance)
 
 
 @pytest.mark.parametrize("method", RUNS)
@@ -179,12 +197,22 @@ def test_the_folder_a_run_leaves_behind(method, runs, workshop, tmp_path):
     check_clients(run / "export", target, expected, support.normalised(pixels, stats_of(run / "export")))
 
 
-WITH_TEXT = ["transformers-CLIPModel", "transformers-CLIPModel_gelu", "open_clip-gelu", "open_clip-quick_gelu",
-             "open_clip-layer_scale", "open_clip-custom_text", "open_clip-openai_state_dict", "open_clip-openai_torchscript"]
+WITH_TEXT = [
+    "transformers-CLIPModel",
+    "transformers-CLIPModel_gelu",
+    "open_clip-gelu",
+    "open_clip-quick_gelu",
+    "open_clip-layer_scale",
+    "open_clip-custom_text",
+    "open_clip-openai_state_dict",
+    "open_clip-openai_torchscript",
+]
 
 
-@pytest.mark.parametrize("name, target", [(name, target) for name in MODELS for target in TOWERS] +
-                         [(name, "openclip") for name in WITH_TEXT])
+@pytest.mark.parametrize(
+    "name, target",
+    [(name, target) for name in MODELS for target in TOWERS] + [(name, "openclip") for name in WITH_TEXT],
+)
 def test_a_network_of_a_client(name, target, workshop, tmp_path):
     """From one client through Lacuna to another."""
     model, folder = MODELS[name], tmp_path / "export"
@@ -196,22 +224,37 @@ def test_a_network_of_a_client(name, target, workshop, tmp_path):
     export(workshop.saved(name), folder, target, *(["--head=false"] if reason else []))
     pixels = workshop.images(model.side)[1]
     assert numpy.allclose(stats_of(folder), model.stats, rtol=0, atol=1e-12)
-    check_clients(folder, target, workshop.expected(name), support.normalised(pixels, stats_of(folder)), model.tolerance)
+    check_clients(
+        folder, target, workshop.expected(name), support.normalised(pixels, stats_of(folder)), model.tolerance
+    )
 
 
 def logits(network, pixels):
-    answer = network(pixels) if isinstance(network, torch.nn.Module) and not isinstance(network, hf.PreTrainedModel) else network(
-        pixel_values=pixels)
+    answer = (
+        network(pixels)
+        if isinstance(network, torch.nn.Module) and not isinstance(network, hf.PreTrainedModel)
+        else network(pixel_values=pixels)
+    )
     return (answer if isinstance(answer, torch.Tensor) else answer.logits).double().numpy()
 
 
-CLASSIFIERS = [name for name in MODELS if "ForImageClassification" in name or
-               name in ("timm-vit_base_patch16_224", "timm-vit_base_patch16_gap_224", "timm-beit_base_patch16_224",
-                        "timm-deit3_base_patch16_224")]
+CLASSIFIERS = [
+    name
+    for name in MODELS
+    if "ForImageClassification" in name
+    or name
+    in (
+        "timm-vit_base_patch16_224",
+        "timm-vit_base_patch16_gap_224",
+        "timm-beit_base_patch16_224",
+        "timm-deit3_base_patch16_224",
+    )
+]
 
 
-@pytest.mark.parametrize("name, target", [(name, target) for name in CLASSIFIERS for target in TOWERS
-                                          if (name, target) not in REFUSED])
+@pytest.mark.parametrize(
+    "name, target", [(name, target) for name in CLASSIFIERS for target in TOWERS if (name, target) not in REFUSED]
+)
 def test_a_classifier(name, target, workshop, tmp_path):
     model, folder = MODELS[name], tmp_path / "export"
     pixels = support.normalised(workshop.images(32)[1], model.stats)
@@ -219,7 +262,9 @@ def test_a_classifier(name, target, workshop, tmp_path):
     expected = logits(source.double(), pixels)
     source.float()
     export(workshop.saved(name), folder, target)
-    networks = [open_transformers(folder, hf.AutoModelForImageClassification)] + ([open_timm(folder)] if target == "timm" else [])
+    networks = [open_transformers(folder, hf.AutoModelForImageClassification)] + (
+        [open_timm(folder)] if target == "timm" else []
+    )
     for network in networks:
         support.assert_close(logits(network.double(), pixels), expected, support.F64, type(network).__name__)
 
@@ -230,8 +275,10 @@ def text_features(network, ids):
     return network.encode_text(ids), network.logit_scale
 
 
-@pytest.mark.parametrize("name, target", [(name, target) for name in WITH_TEXT for target in ("hf", "openclip")
-                                          if (name, target) not in REFUSED])
+@pytest.mark.parametrize(
+    "name, target",
+    [(name, target) for name in WITH_TEXT for target in ("hf", "openclip") if (name, target) not in REFUSED],
+)
 def test_a_text_tower(name, target, workshop, tmp_path):
     """Its features and the temperature go along with the image tower."""
     folder = tmp_path / "export"
@@ -251,12 +298,21 @@ def files_of(folder):
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
 
 
-ROUND = ["run:maskdistill", "run:cae_v2", "transformers-BeitModel", "transformers-Dinov2Model", "timm-vit_base_patch16_224",
-         "official-beit"]
+ROUND = [
+    "run:maskdistill",
+    "run:cae_v2",
+    "transformers-BeitModel",
+    "transformers-Dinov2Model",
+    "timm-vit_base_patch16_224",
+    "official-beit",
+]
 
 
-@pytest.mark.parametrize("source, target", [(source, target) for source in ROUND for target in TOWERS] +
-                         [("transformers-CLIPModel", "hf"), ("run:clip", "openclip"), ("open_clip-quick_gelu", "openclip")])
+@pytest.mark.parametrize(
+    "source, target",
+    [(source, target) for source in ROUND for target in TOWERS]
+    + [("transformers-CLIPModel", "hf"), ("run:clip", "openclip"), ("open_clip-quick_gelu", "openclip")],
+)
 def test_out_in_and_out_again_is_the_same_bytes(source, target, runs, workshop, tmp_path):
     kind, _, method = source.partition(":")
     start = runs.run(method) if kind == "run" else workshop.saved(source)

@@ -61,10 +61,20 @@ def images(tmp_path_factory):
 
 
 def transformers_window():
-    network = hf.ViTModel(hf.ViTConfig(hidden_size=WIDTH, num_hidden_layers=1, num_attention_heads=3, intermediate_size=64,
-                                       image_size=SIDE, patch_size=PATCH))
+    network = hf.ViTModel(
+        hf.ViTConfig(
+            hidden_size=WIDTH,
+            num_hidden_layers=1,
+            num_attention_heads=3,
+            intermediate_size=64,
+            image_size=SIDE,
+            patch_size=PATCH,
+        )
+    )
     embeddings = network.embeddings
-    return make_window(network, embeddings.patch_embeddings.projection, [embeddings.cls_token, embeddings.position_embeddings])
+    return make_window(
+        network, embeddings.patch_embeddings.projection, [embeddings.cls_token, embeddings.position_embeddings]
+    )
 
 
 SQUARE = {"height": SIDE, "width": SIDE}
@@ -101,8 +111,9 @@ TIMM = {
 
 @pytest.mark.parametrize("name", TIMM)
 def test_timm(name, images, tmp_path):
-    network = timm.create_model("vit_base_patch16_224", img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=1, num_heads=3,
-                                num_classes=0)
+    network = timm.create_model(
+        "vit_base_patch16_224", img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=1, num_heads=3, num_classes=0
+    )
     make_window(network, network.patch_embed.proj, [network.cls_token, network.pos_embed])
     model = tmp_path / "model"
     timm.models.save_for_hf(network, model, safe_serialization=True, data_config=TIMM[name])
@@ -110,7 +121,9 @@ def test_timm(name, images, tmp_path):
     config = resolve_model_data_config(opened)
     transform = create_transform(**config, is_training=False)
     stats = config["mean"], config["std"]
-    check_equal(pixels_seen(model, images[0], tmp_path, stats), levels_of([transform(image) for image in images[1]], stats))
+    check_equal(
+        pixels_seen(model, images[0], tmp_path, stats), levels_of([transform(image) for image in images[1]], stats)
+    )
 
 
 OPENCLIP = ["shortest", "squash", "longest"]
@@ -118,7 +131,9 @@ OPENCLIP = ["shortest", "squash", "longest"]
 
 @pytest.mark.parametrize("mode", OPENCLIP)
 def test_open_clip(mode, images, tmp_path):
-    config = models_openclip.config_of(dict(image_size=SIDE, patch_size=PATCH, width=WIDTH, head_width=64, layers=1, no_ln_pre=True))
+    config = models_openclip.config_of(
+        dict(image_size=SIDE, patch_size=PATCH, width=WIDTH, head_width=64, layers=1, no_ln_pre=True)
+    )
     network = models_openclip.builder(config)()
     visual = network.visual
     make_window(network, visual.conv1, [visual.class_embedding, visual.positional_embedding])

@@ -8,8 +8,21 @@ from safetensors.torch import load_file
 import models_official
 import support
 
-STEP = ["model=micro", "data=shapes", "data.size=64", "data.side=32", "image_size=32", "patch_size=8", "batch_size=8",
-        "precision=f32", "threads=1", "mask.min_block=2", "trace.steps=1", "trace.gradients=false", "trace.weights=false"]
+STEP = [
+    "model=micro",
+    "data=shapes",
+    "data.size=64",
+    "data.side=32",
+    "image_size=32",
+    "patch_size=8",
+    "batch_size=8",
+    "precision=f32",
+    "threads=1",
+    "mask.min_block=2",
+    "trace.steps=1",
+    "trace.gradients=false",
+    "trace.weights=false",
+]
 
 
 class Convolution(torch.nn.Module):
@@ -47,7 +60,11 @@ class Dvae(torch.nn.Module):
         groups = {}
         for group, (inputs, outputs) in enumerate([(1, 1), (1, 2), (2, 4), (4, 8)]):
             groups[f"group_{group + 1}"] = torch.nn.ModuleDict(
-                {"block_1": Block(inputs * hidden, outputs * hidden), "block_2": Block(outputs * hidden, outputs * hidden)})
+                {
+                    "block_1": Block(inputs * hidden, outputs * hidden),
+                    "block_2": Block(outputs * hidden, outputs * hidden),
+                }
+            )
         output = torch.nn.ModuleDict({"conv": Convolution(8 * hidden, vocabulary, 1)})
         self.blocks = torch.nn.ModuleDict({"input": Convolution(3, hidden, 7), **groups, "output": output})
 
@@ -66,10 +83,13 @@ class Vqkd(torch.nn.Module):
 
     def __init__(self, codes=64, width=8):
         super().__init__()
-        self.encoder = timm.create_model("beit_base_patch16_224", init_values=None,
-                                         **{**models_official.MICRO, **models_official.ABSOLUTE})
+        self.encoder = timm.create_model(
+            "beit_base_patch16_224", init_values=None, **{**models_official.MICRO, **models_official.ABSOLUTE}
+        )
         wide = models_official.WIDTH
-        self.encode_task_layer = torch.nn.Sequential(torch.nn.Linear(wide, wide), torch.nn.Tanh(), torch.nn.Linear(wide, width))
+        self.encode_task_layer = torch.nn.Sequential(
+            torch.nn.Linear(wide, wide), torch.nn.Tanh(), torch.nn.Linear(wide, width)
+        )
         self.quantize = torch.nn.ModuleDict({"embedding": torch.nn.Embedding(codes, width)})
 
     def forward(self, pixels):
@@ -90,14 +110,25 @@ def official_vqkd(network):
     """With the decoder of its training and the statistics of the codebook."""
     state = network.state_dict()
     codes = state["quantize.embedding.weight"]
-    state |= {"quantize.cluster_size": torch.ones(len(codes)), "quantize.embedding.cluster_size": torch.ones(len(codes)),
-              "quantize.embedding.embed_avg": codes.clone(), "quantize.embedding.initted": torch.ones(1)}
+    state |= {
+        "quantize.cluster_size": torch.ones(len(codes)),
+        "quantize.embedding.cluster_size": torch.ones(len(codes)),
+        "quantize.embedding.embed_avg": codes.clone(),
+        "quantize.embedding.initted": torch.ones(1),
+    }
     wide = models_official.WIDTH
-    state |= models_official.filled({
-        "decoder.cls_token": (1, 1, wide), "decoder.pos_embed": (1, 17, wide), "decoder.patch_embed.proj.weight": (wide, 8, 1, 1),
-        "decoder.patch_embed.proj.bias": (wide,), **models_official.block("decoder.blocks.0", gamma=False),
-        **models_official.norm("decoder.norm"), **models_official.linear("decode_task_layer.0", wide, wide),
-        **models_official.linear("decode_task_layer.2", wide, 40)})
+    state |= models_official.filled(
+        {
+            "decoder.cls_token": (1, 1, wide),
+            "decoder.pos_embed": (1, 17, wide),
+            "decoder.patch_embed.proj.weight": (wide, 8, 1, 1),
+            "decoder.patch_embed.proj.bias": (wide,),
+            **models_official.block("decoder.blocks.0", gamma=False),
+            **models_official.norm("decoder.norm"),
+            **models_official.linear("decode_task_layer.0", wide, wide),
+            **models_official.linear("decode_task_layer.2", wide, 40),
+        }
+    )
     return {"model": state}
 
 
