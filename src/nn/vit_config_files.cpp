@@ -138,7 +138,8 @@ class Describer {
     const auto natural = natural_activation(file_, name_);
     check(!natural || natural->activation == c.activation, folder_.string(), ": the configuration says ",
           activation_name(c.activation), ", but ", natural ? natural->why : "",
-          "; correct the configuration, or say which is right by teacher.activation=gelu or quick_gelu");
+          "; correct the configuration, or tell a teacher which is right by objective.N.teacher.activation=gelu or "
+          "quick_gelu");
     if (!natural && c.activation == Activation::kGelu && half_converted(file_))
       note(
           "half-precision layers beside single-precision norms, as OpenAI stores its CLIPs: if these are OpenAI's "
@@ -292,7 +293,8 @@ class Describer {
 
   void read_pixels(const JsonReader& in) {
     out_.pixels.side = vit().image_side;
-    out_.pixels = read_named_preprocessing(in, out_.pixels);
+    const bool timm = family_.config == ConfigKind::kTimm;
+    out_.pixels = read_named_preprocessing(in, out_.pixels, timm ? kTimmCropPct : kOpenClipCropPct);
   }
 
   // The name of the architecture stands for what model_args leaves out.

@@ -73,7 +73,7 @@ TEST(Contradictions, OfActivationAndOriginAreErrorsThatNameTheWayOut) {
   EXPECT_EQ(clip.fault(), "opened");
   clip.edit("config.json", say_gelu);
   expect_in(clip.fault(), "the configuration says gelu, but it is named after OpenAI's CLIP");
-  expect_in(clip.fault(), "teacher.activation=gelu or quick_gelu");
+  expect_in(clip.fault(), "objective.N.teacher.activation=gelu or quick_gelu");
   for (const Activation activation : {Activation::kGelu, Activation::kQuickGelu})
     EXPECT_EQ(clip.open({.activation = activation}).vit->config().activation, activation);
   expect_in(clip.notes({.activation = Activation::kQuickGelu}), "activation quick_gelu as asked for, not gelu");
