@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -114,6 +114,15 @@ MappedFile::MappedFile(const std::filesystem::path& path) : data_(nullptr, Unmap
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.number(), 0);
   check(data != MAP_FAILED, path.string(), ": cannot map ", size, " bytes into memory: ", reason(errno));
   data_ = {static_cast<const std::byte*>(data), Unmap{size}};
+}
+
+void MappedFile::let_go(std::span<const std::byte> part) const {
+  const auto start = reinterpret_cast<std::uintptr_t>(data_.get()), size = bytes().size();
+  const auto first = reinterpret_cast<std::uintptr_t>(part.data()), last = first + part.size();
+  if (first < start || last > start + size) return;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const std::uintptr_t from = (first + page - 1) / page * page, to = last / page * page;
+  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
 }
 
 void MappedFile::Unmap::operator()(const std::byte* data) const { ::munmap(const_cast<std::byte*>(data), size); }

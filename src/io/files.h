@@ -38,6 +38,9 @@ class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
   std::span<const std::byte> bytes() const { return {data_.get(), data_.get_deleter().size}; }
+  // Takes the whole pages of `part` out of this process's memory, if they are the file's. Reading brings them back,
+  // from the system's cache as a rule.
+  void let_go(std::span<const std::byte> part) const;
 
  private:
   struct Unmap {
