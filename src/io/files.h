@@ -50,6 +50,19 @@ class MappedFile {
   std::unique_ptr<const std::byte, Unmap> data_;
 };
 
+// While it lives, reads of mapped memory bring in only the pages that are touched: what lies scattered over gigabytes
+// is then read without its surroundings.
+class ScatteredReads {
+ public:
+  explicit ScatteredReads(std::span<const std::byte> bytes);
+  ~ScatteredReads();
+  ScatteredReads(const ScatteredReads&) = delete;
+  ScatteredReads& operator=(const ScatteredReads&) = delete;
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
 // A file that appears under its name when committed. Destroyed before that, it leaves nothing.
 class AtomicFile {
  public:
