@@ -15,11 +15,14 @@ std::span<const ResizePasses> resize_passes() {
       {"plain", resize_plain::across, resize_plain::down},
 #ifdef LACUNA_X86
       {"avx2", resize_avx2::across, resize_avx2::down},
+      {"avx512-vnni", resize_vnni::across, resize_vnni::down},
 #endif
   };
   std::size_t usable = 1;
 #ifdef LACUNA_X86
-  if (__builtin_cpu_supports("avx2")) usable = 2;
+  const bool avx2 = __builtin_cpu_supports("avx2");
+  const bool vnni = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni");
+  usable = avx2 ? vnni ? 3 : 2 : 1;
 #endif
   return std::span(kPasses).first(usable);
 }

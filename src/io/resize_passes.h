@@ -4,7 +4,7 @@
 //
 // Weights have more than 16 bits and the fast multiply-and-add instructions take 16 or 8, so a weight is split into
 // digits, w = low + high * 2^k. Each digit's sum is exact modulo 2^32, so is their combination, and the whole sum fits
-// in 32 bits (sum of |w| is below 1.6 * 2^22), hence equal. See resize_avx2.cpp and resize_avx512.cpp.
+// in 32 bits (sum of |w| is below 1.6 * 2^22), hence equal. See resize_avx2.cpp and resize_vnni.cpp.
 
 #include <cstddef>
 #include <cstdint>
@@ -55,6 +55,10 @@ namespace resize_avx2 {
 void across(const AcrossPass& pass, const Taps& taps, std::vector<std::int32_t>& packed);
 void down(const DownPass& pass, const Taps& taps, std::vector<std::int32_t>& packed);
 }  // namespace resize_avx2
+namespace resize_vnni {
+void across(const AcrossPass& pass, const Taps& taps, std::vector<std::int32_t>& packed);
+void down(const DownPass& pass, const Taps& taps, std::vector<std::int32_t>& packed);
+}  // namespace resize_vnni
 #endif
 
 // Taps of a row taken in groups of four pixels, 12 bytes, each group by one load of 16 bytes. The group lies at the
