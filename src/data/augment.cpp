@@ -59,29 +59,6 @@ int mean_luma(const Image& image) {
 // Python's round((size - crop) / 2); where the crop is larger, torchvision's padding before the image, as a negative.
 int center_offset(int size, int crop) { return size < crop ? -((crop - size) / 2) : round_even((size - crop) / 2.0); }
 
-// All views of one crop.
-void render_crop(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views, std::uint64_t seed,
-                 std::uint64_t epoch, std::uint64_t sample, int crop, std::vector<Image>& rendered) {
-  Rng color(seed, Purpose::kColor, epoch, sample);
-  Rng flip(seed, Purpose::kFlip, epoch, sample);
-  Rng box_draws(seed, Purpose::kCrop, epoch, sample);
-
-  const bool flipped = flip.chance(config.flip);
-  Image changed;
-  const Image* source = &image;
-  if (config.color_jitter > 0.0 || flipped) {
-    changed = image;
-    source = &changed;
-  }
-  if (config.color_jitter > 0.0) color_jitter(changed, draw_color_jitter(config.color_jitter, color));
-  if (flipped) flip_horizontal(changed);
-  const Box box = draw_crop(image.width, image.height, config, box_draws);
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    const ViewSpec& view = views[i];
-    if (view.crop == crop) rendered[i] = resized_crop(*source, box, view.side, view.side, view.kernel);
-  }
-}
-
 // Puts `inner` into a black square with its corner at (left, top).
 Image on_black(const Image& inner, int left, int top, int side) {
   Image out(side, side);
@@ -161,16 +138,6 @@ void color_jitter(Image& image, const ColorJitter& jitter) {
         break;
     }
   }
-}
-
-std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
-                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
-  std::vector<Image> rendered(views.size());
-  int crops = 0;
-  for (const ViewSpec& view : views) crops = std::max(crops, view.crop + 1);
-  for (int crop = 0; crop < crops; ++crop)
-    render_crop(image, config, views, seed, crop_epoch(epoch, crop), sample, crop, rendered);
-  return rendered;
 }
 
 CenterGeometry center_geometry(int width, int height, int short_side, int crop) {

@@ -1,5 +1,5 @@
 #pragma once
-// Geometry and colour of one sample, equal to torchvision's transforms on Pillow images, and the views made from it.
+// Geometry and colour of one sample, equal to torchvision's transforms on Pillow images.
 //
 // Each random rule is split in two: the draw, which takes random numbers, and the operation, which is a pure function
 // of what was drawn.
@@ -7,8 +7,6 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <span>
-#include <vector>
 
 #include "base/rng.h"
 #include "data/view.h"
@@ -44,12 +42,6 @@ struct ColorJitter {
 // without hue).
 ColorJitter draw_color_jitter(double strength, Rng& rng);
 void color_jitter(Image& image, const ColorJitter& jitter);
-
-// The views of one sample: for each crop that they ask for, jitter on the whole image, flip and one box, then one
-// resize per view. A pure function of its arguments: each draw has a stream named by seed, purpose, epoch, crop and
-// sample.
-std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
-                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample);
 
 // Where the evaluation transform looks: the image is resized to width x height, then cropped at (left, top), which are
 // negative where the crop reaches out by that many pixels.

@@ -64,6 +64,15 @@ std::string FileSource::name(std::int64_t index) const { return (root_ / paths_[
 
 Image FileSource::image(std::int64_t index) const { return load_image(name(index), limits_); }
 
+void FileSource::open(std::int64_t index, ImageReader& reader) const {
+  const std::string_view path = paths_[checked(index)];
+  reader.name.clear();
+  if (!path.starts_with('/')) reader.name += root_.native();
+  if (!reader.name.empty() && !reader.name.ends_with('/')) reader.name += '/';
+  reader.name += path;
+  reader.open_file(limits_);
+}
+
 std::int64_t FileSource::label(std::int64_t index) const { return labels_[checked(index)]; }
 
 std::string FileSource::caption(std::int64_t index, Rng& rng) const {

@@ -39,6 +39,7 @@ class FileSource final : public Source {
   std::int64_t size() const override { return static_cast<std::int64_t>(paths_.size()); }
   std::string name(std::int64_t index) const override;
   Image image(std::int64_t index) const override;
+  void open(std::int64_t index, ImageReader& reader) const override;
   std::int64_t label(std::int64_t index) const override;
   std::string caption(std::int64_t index, Rng& rng) const override;
   const std::vector<std::string>& classes() const override { return classes_; }

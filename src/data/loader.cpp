@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/augment.h"
+#include "data/render.h"
 
 namespace lacuna {
 namespace {
@@ -37,6 +37,12 @@ HostBatch allocated(const std::vector<ViewSpec>& views, std::int64_t batch_size,
 }
 
 }  // namespace
+
+struct Loader::Worker {
+  ImageReader image;
+  ViewRenderer renderer;
+  std::vector<std::uint8_t*> places;  // where the views of a sample go
+};
 
 Loader::Loader(const Source& source, std::vector<ViewSpec> views, const AugmentConfig& augment,
                const LoaderConfig& config, const std::filesystem::path& quarantine_file)
@@ -103,6 +109,7 @@ const HostBatch& Loader::next() {
 }
 
 void Loader::work() {
+  Worker worker;
   std::unique_lock lock(mutex_);
   for (;;) {
     claimable_.wait(lock, [&] { return stopping_ || failure_ || claimed_ < claim_end_; });
@@ -111,7 +118,7 @@ void Loader::work() {
     lock.unlock();
     std::exception_ptr failure;
     try {
-      fill(item);
+      fill(item, worker);
     } catch (...) {
       failure = std::current_exception();
     }
@@ -122,47 +129,42 @@ void Loader::work() {
   }
 }
 
-void Loader::fill(std::int64_t item) {
+void Loader::fill(std::int64_t item, Worker& worker) {
   const std::int64_t step = item / order_.local_batch();
   const std::int64_t position = item % order_.local_batch();
   const auto slot = static_cast<std::size_t>(position);
   HostBatch& batch = slot_of(step).batch;
-  Image image;
-  const std::int64_t id = decode(step, order_.at(step, position), image);
-  const auto epoch = static_cast<std::uint64_t>(batch.epoch), sample = static_cast<std::uint64_t>(id);
-  const std::vector<Image> views = render_views(image, augment_, views_, config_.seed, epoch, sample);
-  invariant(views.size() == views_.size(), "Loader: ", views.size(), " views of ", views_.size());
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    const std::size_t bytes = pixel_bytes(views_[i]);
-    invariant(views[i].pixels.size() == bytes, "Loader: view ", i, " has ", views[i].pixels.size(), " bytes of ",
-              bytes);
-    std::copy(views[i].pixels.begin(), views[i].pixels.end(), batch.views[i].data() + slot * bytes);
-  }
+  const std::int64_t id = render(batch, slot, order_.at(step, position), worker);
   batch.ids[slot] = id;
   batch.labels[slot] = source_.label(id);
   if (!config_.captions) return;
-  Rng rng(config_.seed, Purpose::kCaption, epoch, sample);
+  Rng rng(config_.seed, Purpose::kCaption, static_cast<std::uint64_t>(batch.epoch), static_cast<std::uint64_t>(id));
   batch.captions[slot] = source_.caption(id, rng);
 }
 
-// Decodes `id`, or the first of its substitutes that can be; returns which. The candidates are named by (seed, epoch,
-// id), so every thread, rank and resumed run finds the same one.
-std::int64_t Loader::decode(std::int64_t step, std::int64_t id, Image& image) {
-  if (try_decode(id, image)) return id;
+// Renders the views of `id`, or of the first of its substitutes that can be decoded; returns which. The candidates are
+// named by (seed, epoch, id), so every thread, rank and resumed run finds the same one.
+std::int64_t Loader::render(HostBatch& batch, std::size_t slot, std::int64_t id, Worker& worker) {
+  if (try_render(batch, slot, id, worker)) return id;
   substitutions_.fetch_add(1, std::memory_order_relaxed);
-  Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(order_.epoch_of(step)),
-          static_cast<std::uint64_t>(id));
+  Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(batch.epoch), static_cast<std::uint64_t>(id));
   for (int tries = 0; tries < kMaxSubstitutes; ++tries) {
     const std::int64_t candidate = rng.integer(0, source_.size() - 1);
-    if (try_decode(candidate, image)) return candidate;
+    if (try_render(batch, slot, candidate, worker)) return candidate;
   }
   fail_data(source_.name(id), ": cannot be decoded, and neither can ", kMaxSubstitutes,
             " samples drawn in its place. Check that the source holds readable images");
 }
 
-bool Loader::try_decode(std::int64_t id, Image& image) {
+bool Loader::try_render(HostBatch& batch, std::size_t slot, std::int64_t id, Worker& worker) {
+  worker.places.clear();
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    worker.places.push_back(batch.views[i].data() + slot * pixel_bytes(views_[i]));
+  }
   try {
-    image = source_.image(id);
+    source_.open(id, worker.image);
+    worker.renderer.render(worker.image, augment_, views_, config_.seed, static_cast<std::uint64_t>(batch.epoch),
+                           static_cast<std::uint64_t>(id), worker.places);
     return true;
   } catch (const Error& error) {
     if (error.code() != ExitCode::kBadData) throw;

@@ -78,12 +78,13 @@ class Loader {
     HostBatch batch;
     std::int64_t missing = 0;  // samples still to be written
   };
+  struct Worker;  // what a thread keeps from sample to sample
 
   void stop();
   void work();
-  void fill(std::int64_t item);
-  std::int64_t decode(std::int64_t step, std::int64_t id, Image& image);
-  bool try_decode(std::int64_t id, Image& image);
+  void fill(std::int64_t item, Worker& worker);
+  std::int64_t render(HostBatch& batch, std::size_t slot, std::int64_t id, Worker& worker);
+  bool try_render(HostBatch& batch, std::size_t slot, std::int64_t id, Worker& worker);
   void prepare(std::int64_t step);
   Slot& slot_of(std::int64_t step) { return ring_[static_cast<std::size_t>(step % std::ssize(ring_))]; }
 

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "io/image.h"
+#include "io/image_reader.h"
 
 namespace lacuna {
 
@@ -25,6 +26,9 @@ class Source {
 
   // The decoded image. Throws Error(kBadData) when it cannot be read or decoded.
   virtual Image image(std::int64_t index) const = 0;
+
+  // The same for a reader, which then decodes what is wanted of it; faults in the pixels show there.
+  virtual void open(std::int64_t index, ImageReader& reader) const { reader.hold(image(index)); }
 
   // Class in [0, classes().size()), or kNoLabel.
   virtual std::int64_t label(std::int64_t index) const = 0;

@@ -17,6 +17,9 @@ void AugmentConfig::fields(Fields& f) {
          .min = 0,
          .max = 10,
          .aliases = {"color_jitter"}});
+  f.add("pass_order", pass_order, kPassOrders,
+        {.help = "which pass of a resize comes first: classic is Pillow's up to 12.3, behind all published results; "
+                 "pillow13 is Pillow 13's, which differs in tall crops"});
 }
 
 }  // namespace lacuna

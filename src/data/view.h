@@ -1,12 +1,11 @@
 #pragma once
 // What a consumer wants to see of a sample. The loader knows views, and no method.
 
+#include "base/config_fields.h"
 #include "io/pixel_stats.h"
 #include "io/resize.h"
 
 namespace lacuna {
-
-class Fields;
 
 // One square rendering of the (single) crop of a sample.
 struct ViewSpec {
@@ -15,6 +14,9 @@ struct ViewSpec {
   PixelStats stats = kImageNetStats;
   int crop = 0;  // views of one crop share its geometry and colour; crops of a sample are independent draws
 };
+
+inline constexpr Named<PassOrder> kPassOrders[] = {{PassOrder::kClassic, "classic"},
+                                                   {PassOrder::kPillow13, "pillow13"}};
 
 // Geometry and colour drawn once per sample and shared by all its views, in CAE v2's order: jitter on the whole image,
 // flip, crop (cae.md section 3; torchvision's rules for each draw).
@@ -25,6 +27,7 @@ struct AugmentConfig {
   double aspect_max = 4.0 / 3.0;
   double flip = 0.5;          // probability
   double color_jitter = 0.4;  // brightness, contrast and saturation factors in [1 - j, 1 + j]; 0 switches it off
+  PassOrder pass_order = PassOrder::kClassic;
 
   void fields(Fields& f);
 };

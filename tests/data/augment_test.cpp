@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "data/render.h"
 #include "io/files.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"

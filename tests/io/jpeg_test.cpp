@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -15,68 +13,20 @@
 #include "io/decoders.h"
 #include "io/files.h"
 #include "support/golden_image.h"
+#include "support/made_jpeg.h"
 #include "support/shared.h"
-
-// After <cstdio>, which it needs.
-#include <jpeglib.h>
 
 namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::encoded;
+using testing::Make;
 using testing::same_pixels;
 using testing::shared_folder;
 using Bytes = std::vector<std::uint8_t>;
 
 // ---- JPEG files of every make
-
-struct Make {
-  int width, height, components;
-  int luma_width, luma_height;  // sampling factors
-  int restart;                  // MCUs between restart markers
-  bool progressive, arithmetic;
-};
-
-// Smooth in places and noisy in others, so that blocks differ.
-std::uint8_t texture(int x, int y, int c, Rng& rng) {
-  const bool noisy = (x / 16 + y / 16) % 3 == 0;
-  return static_cast<std::uint8_t>(noisy ? rng.integer(0, 255) : (3 * x + 2 * y + 60 * c) % 256);
-}
-
-Bytes encoded(const Make& make, Rng& rng) {
-  jpeg_compress_struct info;
-  jpeg_error_mgr errors;
-  info.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&info);
-  unsigned char* memory = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&info, &memory, &size);
-  info.image_width = static_cast<JDIMENSION>(make.width);
-  info.image_height = static_cast<JDIMENSION>(make.height);
-  info.input_components = make.components;
-  info.in_color_space = make.components == 1 ? JCS_GRAYSCALE : make.components == 3 ? JCS_RGB : JCS_CMYK;
-  jpeg_set_defaults(&info);
-  info.comp_info[0].h_samp_factor = make.luma_width;
-  info.comp_info[0].v_samp_factor = make.luma_height;
-  info.restart_interval = static_cast<unsigned>(make.restart);
-  info.arith_code = make.arithmetic ? TRUE : FALSE;
-  if (make.progressive) jpeg_simple_progression(&info);
-  jpeg_start_compress(&info, TRUE);
-  Bytes row(static_cast<std::size_t>(make.width * make.components));
-  while (info.next_scanline < info.image_height) {
-    for (std::size_t i = 0; i < row.size(); ++i) {
-      const int x = static_cast<int>(i) / make.components, c = static_cast<int>(i) % make.components;
-      row[i] = texture(x, static_cast<int>(info.next_scanline), c, rng);
-    }
-    JSAMPROW pointer = row.data();
-    jpeg_write_scanlines(&info, &pointer, 1);
-  }
-  jpeg_finish_compress(&info);
-  Bytes bytes(memory, memory + size);
-  jpeg_destroy_compress(&info);
-  std::free(memory);
-  return bytes;
-}
 
 Make random_make(Rng& rng) {
   Make make;
@@ -90,12 +40,6 @@ Make random_make(Rng& rng) {
   make.progressive = rng.chance(0.1);
   make.arithmetic = rng.chance(0.1);
   return make;
-}
-
-std::ostream& operator<<(std::ostream& out, const Make& m) {
-  return out << m.width << " x " << m.height << ", " << m.components << " components, luma " << m.luma_width << " x "
-             << m.luma_height << ", restart " << m.restart << (m.progressive ? ", progressive" : "")
-             << (m.arithmetic ? ", arithmetic" : "");
 }
 
 // ---- A part against the whole

@@ -1,0 +1,109 @@
+#include "data/render.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/error.h"
+
+namespace lacuna {
+namespace {
+
+int crops_of(std::span<const ViewSpec> views) {
+  int crops = 0;
+  for (const ViewSpec& view : views) crops = std::max(crops, view.crop + 1);
+  return crops;
+}
+
+bool is_asked_for(int crop, std::span<const ViewSpec> views) {
+  return std::any_of(views.begin(), views.end(), [crop](const ViewSpec& view) { return view.crop == crop; });
+}
+
+Box around(const Box& a, const Box& b) {
+  const int left = std::min(a.left, b.left), top = std::min(a.top, b.top);
+  return {left, top, std::max(a.left + a.width, b.left + b.width) - left,
+          std::max(a.top + a.height, b.top + b.height) - top};
+}
+
+}  // namespace
+
+CropDraw draw_view_crop(int width, int height, const AugmentConfig& config, std::uint64_t seed, std::uint64_t epoch,
+                        std::uint64_t sample) {
+  Rng color(seed, Purpose::kColor, epoch, sample);
+  Rng flip(seed, Purpose::kFlip, epoch, sample);
+  Rng box_draws(seed, Purpose::kCrop, epoch, sample);
+  CropDraw draw;
+  draw.mirrored = flip.chance(config.flip);
+  if (config.color_jitter > 0.0) draw.jitter = draw_color_jitter(config.color_jitter, color);
+  draw.box = draw_crop(width, height, config, box_draws);
+  if (draw.mirrored) draw.box.left = width - draw.box.left - draw.box.width;
+  return draw;
+}
+
+void ViewRenderer::render(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
+                          std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample,
+                          std::span<std::uint8_t* const> out) {
+  invariant(out.size() == views.size(), "ViewRenderer: ", out.size(), " places for ", views.size(), " views");
+  draws_.resize(static_cast<std::size_t>(crops_of(views)));
+  for (int crop = 0; crop < crops_of(views); ++crop) {
+    draws_[static_cast<std::size_t>(crop)] =
+        draw_view_crop(image.width(), image.height(), config, seed, crop_epoch(epoch, crop), sample);
+  }
+  config.color_jitter > 0.0 ? render_jittered(image, config, views, out) : render_part(image, config, views, out);
+}
+
+void ViewRenderer::resize_views(const ImageView& pixels, int crop, const AugmentConfig& config,
+                                std::span<const ViewSpec> views, std::span<std::uint8_t* const> out) {
+  const bool mirrored = draws_[static_cast<std::size_t>(crop)].mirrored;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const ViewSpec& view = views[i];
+    if (view.crop != crop) continue;
+    resizer_.resize(pixels, {view.side, view.side, view.kernel, config.pass_order, mirrored}, out[i]);
+  }
+}
+
+void ViewRenderer::render_part(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
+                               std::span<std::uint8_t* const> out) {
+  Box needed;
+  for (int crop = 0; crop < std::ssize(draws_); ++crop) {
+    if (!is_asked_for(crop, views)) continue;
+    const Box& box = draws_[static_cast<std::size_t>(crop)].box;
+    needed = needed.width == 0 ? box : around(needed, box);
+  }
+  if (needed.width == 0) return;  // nobody wants to see anything
+  const ImageView pixels = image.read(needed);
+  for (int crop = 0; crop < std::ssize(draws_); ++crop) {
+    if (!is_asked_for(crop, views)) continue;
+    Box box = draws_[static_cast<std::size_t>(crop)].box;
+    box.left -= needed.left;
+    box.top -= needed.top;
+    resize_views(pixels.part(box), crop, config, views, out);
+  }
+}
+
+void ViewRenderer::render_jittered(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
+                                   std::span<std::uint8_t* const> out) {
+  Image& whole = image.whole();
+  for (int crop = 0; crop < std::ssize(draws_); ++crop) {
+    if (!is_asked_for(crop, views)) continue;
+    const CropDraw& draw = draws_[static_cast<std::size_t>(crop)];
+    const bool last = crop + 1 == std::ssize(draws_);
+    if (!last) changed_ = whole;  // the next crop starts from the image as it was
+    Image& jittered = last ? whole : changed_;
+    color_jitter(jittered, draw.jitter);
+    resize_views(ImageView(jittered).part(draw.box), crop, config, views, out);
+  }
+}
+
+std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
+                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
+  std::vector<Image> rendered;
+  std::vector<std::uint8_t*> places;
+  for (const ViewSpec& view : views) rendered.emplace_back(view.side, view.side);
+  for (Image& view : rendered) places.push_back(view.pixels.data());
+  ImageReader reader;
+  reader.hold(image);
+  ViewRenderer().render(reader, config, views, seed, epoch, sample, places);
+  return rendered;
+}
+
+}  // namespace lacuna
