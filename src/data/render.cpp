@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 
 #include "base/error.h"
+#include "data/jitter.h"
 
 namespace lacuna {
 namespace {
@@ -57,6 +59,14 @@ void ViewRenderer::resize_views(const ImageView& pixels, int crop, const Augment
   for (std::size_t i = 0; i < views.size(); ++i) {
     const ViewSpec& view = views[i];
     if (view.crop != crop) continue;
+    const auto same = std::find_if(
+        views.begin(), views.begin() + static_cast<std::ptrdiff_t>(i),
+        [&](const ViewSpec& v) { return v.crop == crop && v.side == view.side && v.kernel == view.kernel; });
+    const auto earlier = static_cast<std::size_t>(same - views.begin());
+    if (earlier < i) {
+      std::memcpy(out[i], out[earlier], static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3);
+      continue;
+    }
     resizer_.resize(pixels, {view.side, view.side, view.kernel, config.pass_order, mirrored}, out[i]);
   }
 }
@@ -82,15 +92,12 @@ void ViewRenderer::render_part(ImageReader& image, const AugmentConfig& config, 
 
 void ViewRenderer::render_jittered(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
                                    std::span<std::uint8_t* const> out) {
-  Image& whole = image.whole();
+  const ImageView whole = image.read({0, 0, image.width(), image.height()});
   for (int crop = 0; crop < std::ssize(draws_); ++crop) {
     if (!is_asked_for(crop, views)) continue;
     const CropDraw& draw = draws_[static_cast<std::size_t>(crop)];
-    const bool last = crop + 1 == std::ssize(draws_);
-    if (!last) changed_ = whole;  // the next crop starts from the image as it was
-    Image& jittered = last ? whole : changed_;
-    color_jitter(jittered, draw.jitter);
-    resize_views(ImageView(jittered).part(draw.box), crop, config, views, out);
+    jittered_part(whole, draw.box, draw.jitter, jittered_);
+    resize_views(jittered_, crop, config, views, out);
   }
 }
 

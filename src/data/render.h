@@ -45,7 +45,7 @@ class ViewRenderer {
 
   Resizer resizer_;
   std::vector<CropDraw> draws_;  // [crops]
-  Image changed_;
+  Image jittered_;
 };
 
 // The same for an image in memory.

@@ -98,10 +98,4 @@ ImageView ImageReader::read(const Box& box) {
   return ImageView(image_).part(box);
 }
 
-Image& ImageReader::whole() {
-  if (!decoded_) jpeg_.read({0, 0, size_.width, size_.height}, image_);
-  decoded_ = true;
-  return image_;
-}
-
 }  // namespace lacuna

@@ -33,11 +33,8 @@ class ImageReader {
   int height() const { return size_.height; }
 
   // The pixels of a box inside width() x height(), valid until the next call. Decodes no more than it must, so only
-  // one box can be had of an image; `whole` gives them all.
+  // one box can be had of an image.
   ImageView read(const Box& box);
-
-  // All pixels, which the caller may change until the next open.
-  Image& whole();
 
  private:
   JpegReader jpeg_;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "data/file_source.h"
 #include "data/folder_listing.h"
+#include "data/jitter.h"
 #include "data/loader.h"
 #include "io/files.h"
 #include "support/allocations.h"
@@ -95,6 +96,35 @@ TEST(ViewRenderer, PassOrderIsTheConfigurations) {
                            resized_crop(image, whole, 48, 48, Kernel::kBicubic, PassOrder::kPillow13)));
 }
 
+TEST(JitteredPart, IsThatPartOfTheJitteredImage) {
+  Rng rng(5, Purpose::kTest);
+  Image part;
+  for (int trial = 0; trial < 200; ++trial) {
+    Image image(static_cast<int>(rng.integer(1, 150)), static_cast<int>(rng.integer(1, 60)));
+    for (std::uint8_t& value : image.pixels) value = static_cast<std::uint8_t>(rng.integer(0, 255));
+    Box box;
+    box.width = static_cast<int>(rng.integer(1, image.width));
+    box.height = static_cast<int>(rng.integer(1, image.height));
+    box.left = static_cast<int>(rng.integer(0, image.width - box.width));
+    box.top = static_cast<int>(rng.integer(0, image.height - box.height));
+    const ColorJitter jitter = draw_color_jitter(rng.uniform(0, 2), rng);
+    jittered_part(image, box, jitter, part);
+    color_jitter(image, jitter);
+    ASSERT_TRUE(same_pixels(part, resized_crop(image, box, box.width, box.height, Kernel::kBox))) << trial;
+  }
+}
+
+TEST(ViewRenderer, EqualViewsAreEqual) {
+  const Image image(60, 50);
+  const std::vector<ViewSpec> specs = {{.side = 32}, {.side = 32, .kernel = Kernel::kBox}, {.side = 32}};
+  Image noise = image;
+  Rng rng(6, Purpose::kTest);
+  for (std::uint8_t& value : noise.pixels) value = static_cast<std::uint8_t>(rng.integer(0, 255));
+  const auto views = render_views(noise, {}, specs, 1, 1, 1);
+  EXPECT_TRUE(same_pixels(views[0], views[2]));
+  EXPECT_FALSE(same_pixels(views[0], views[1]));
+}
+
 // ---- Memory
 
 // JPEG files of several sizes and makes.
@@ -131,7 +161,10 @@ TEST(ViewRenderer, AllocatesNothingOnceItsBuffersHaveGrown) {
   largest.crop_min = 1;
   largest.aspect_min = 0.01;  // the whole image is a crop
   largest.aspect_max = 100;
-  for (std::uint64_t number = 0; number < 3; ++number) epoch(largest, number);
+  for (const double jitter : {0.0, 0.4}) {
+    largest.color_jitter = jitter;
+    for (std::uint64_t number = 0; number < 3; ++number) epoch(largest, number);
+  }
 
   const std::int64_t before = allocations();
   for (std::uint64_t number = 0; number < 20; ++number) epoch(without_jitter(), number);
