@@ -60,6 +60,10 @@ void DataConfig::fields(Fields& f) {
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
+  f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
+  f.add("gray16", gray16, kGray16s, {.help = "what becomes of 16-bit gray"});
+  f.add("bands", bands,
+        {.help = "three channels of a TIFF, counted from 0, taken as red, green, blue; empty: its own"});
   f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
   f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
   f.add("label", label, kSceneLabels,
@@ -83,7 +87,14 @@ bool DataConfig::generated() const {
 }
 
 SourceConfig DataConfig::source() const {
-  return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side, .label = label};
+  check(bands.empty() || bands.size() == 3, "data.bands: expected three channels, as in [3,2,1], found ", bands.size());
+  return {.path = path,
+          .kind = kind,
+          .class_captions = class_captions,
+          .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
+          .size = size,
+          .side = side,
+          .label = label};
 }
 
 void EvalConfig::fields(Fields& f) {

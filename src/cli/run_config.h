@@ -21,12 +21,20 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
 inline constexpr Named<SceneLabel> kSceneLabels[] = {
     {SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
 
+enum class Gray16 { kClamp, kScale };
+
+inline constexpr Named<Gray16> kGray16s[] = {{Gray16::kClamp, "clamp", "levels above 255 are white, as Pillow has it"},
+                                             {Gray16::kScale, "scale", "the high byte"}};
+
 inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: there is nothing to cut off
 
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
   std::vector<std::string> class_captions;
+  bool exif = false;
+  Gray16 gray16 = Gray16::kClamp;
+  std::vector<int> bands;
   int64_t size = 10000;
   int side = 64;
   SceneLabel label = SceneLabel::kShape;

@@ -29,8 +29,12 @@ std::string filled(std::string sentence, const std::string& name) {
 
 }  // namespace
 
-FileSource::FileSource(FileListing listing, std::vector<std::string> caption_templates, DecodeLimits limits)
-    : root_(std::move(listing.root)), templates_(std::move(caption_templates)), limits_(limits) {
+FileSource::FileSource(FileListing listing, std::vector<std::string> caption_templates, DecodeLimits limits,
+                       DecodeOptions decode)
+    : root_(std::move(listing.root)),
+      templates_(std::move(caption_templates)),
+      limits_(limits),
+      decode_(std::move(decode)) {
   check(!listing.samples.empty(), root_.string(), ": expected at least one image, found none");
   for (const std::string& sentence : templates_) {
     check(sentence.find(kBlank) != std::string::npos, "caption template \"", sentence,
@@ -62,7 +66,7 @@ std::size_t FileSource::checked(std::int64_t index) const {
 
 std::string FileSource::name(std::int64_t index) const { return (root_ / paths_[checked(index)]).string(); }
 
-Image FileSource::image(std::int64_t index) const { return load_image(name(index), limits_); }
+Image FileSource::image(std::int64_t index) const { return load_image(name(index), limits_, decode_); }
 
 void FileSource::open(std::int64_t index, ImageReader& reader) const {
   const std::string_view path = paths_[checked(index)];

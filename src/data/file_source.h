@@ -34,7 +34,8 @@ class FileSource final : public Source {
   //
   // Class names: a file classes.tsv in the root or in the folder above it, with the columns `wnid` (or `dir`) and
   // `name`, translates the names it lists; others stay as they are.
-  explicit FileSource(FileListing listing, std::vector<std::string> caption_templates = {}, DecodeLimits limits = {});
+  explicit FileSource(FileListing listing, std::vector<std::string> caption_templates = {}, DecodeLimits limits = {},
+                      DecodeOptions decode = {});
 
   std::int64_t size() const override { return static_cast<std::int64_t>(paths_.size()); }
   std::string name(std::int64_t index) const override;
@@ -58,6 +59,7 @@ class FileSource final : public Source {
   std::vector<std::string> classes_;
   std::vector<std::string> templates_;
   DecodeLimits limits_;
+  DecodeOptions decode_;
   std::uint64_t fingerprint_ = 0;
 };
 

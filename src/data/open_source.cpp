@@ -93,7 +93,8 @@ std::unique_ptr<Source> open_source(const SourceConfig& config, Split split, std
         {.size = config.size, .seed = shapes_seed(config.seed, split), .side = config.side, .label = config.label});
   }
   std::vector<std::string> unwanted;
-  return std::make_unique<FileSource>(list_files(config, split, notes ? *notes : unwanted), config.class_captions);
+  return std::make_unique<FileSource>(list_files(config, split, notes ? *notes : unwanted), config.class_captions,
+                                      DecodeLimits{}, config.decode);
 }
 
 }  // namespace lacuna

@@ -25,6 +25,7 @@ struct SourceConfig {
   std::string path;  // a folder, a list, or "shapes"
   SourceKind kind = SourceKind::kAuto;
   std::vector<std::string> class_captions;  // templates such as "a photo of a {}." for labelled files without captions
+  DecodeOptions decode;
   // Shapes only.
   std::int64_t size = 10000;
   std::uint64_t seed = 0;
