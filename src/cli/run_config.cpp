@@ -36,6 +36,7 @@ void check_together(const RunConfig& c) {
   const AugmentConfig& a = c.recipe.augment;
   check(a.crop_min <= a.crop_max, "augment: crop_min ", a.crop_min, " is above crop_max ", a.crop_max);
   check(a.aspect_min <= a.aspect_max, "augment: aspect_min ", a.aspect_min, " is above aspect_max ", a.aspect_max);
+  check(a.blur_min <= a.blur_max, "augment: blur_min ", a.blur_min, " is above blur_max ", a.blur_max);
   check(c.device == "auto" || c.device == "cpu" || c.device.starts_with("cuda"),
         "device: expected auto, cpu, cuda or cuda:N, found '", c.device, "'");
 }

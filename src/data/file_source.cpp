@@ -74,7 +74,7 @@ void FileSource::open(std::int64_t index, ImageReader& reader) const {
   if (!path.starts_with('/')) reader.name += root_.native();
   if (!reader.name.empty() && !reader.name.ends_with('/')) reader.name += '/';
   reader.name += path;
-  reader.open_file(limits_);
+  reader.open_file(limits_, decode_);
 }
 
 std::int64_t FileSource::label(std::int64_t index) const { return labels_[checked(index)]; }

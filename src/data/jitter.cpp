@@ -115,9 +115,26 @@ Loops loops() {
   return {change_plain, sum_luma_plain};
 }
 
+void copy_rows(const ImageView& from, Image& out) {
+  const std::size_t bytes = static_cast<std::size_t>(from.width) * 3;
+  out.width = from.width;
+  out.height = from.height;
+  out.pixels.resize(bytes * static_cast<std::size_t>(from.height));
+  for (int y = 0; y < from.height; ++y) std::copy_n(from.row(y), bytes, out.row(y));
+}
+
+// The long way, which hue takes: all operations on the whole image.
+void jitter_whole(const ImageView& whole, const Box& box, const ColorJitter& jitter, Image& out) {
+  Image changed;
+  copy_rows(whole, changed);
+  color_jitter(changed, jitter);
+  copy_rows(ImageView(changed).part(box), out);
+}
+
 }  // namespace
 
 void jittered_part(const ImageView& whole, const Box& box, const ColorJitter& jitter, Image& out) {
+  if (jitter.hue) return jitter_whole(whole, box, jitter, out);
   const Loops run = loops();
   Step steps[3];
   std::size_t count = 0;
@@ -139,6 +156,8 @@ void jittered_part(const ImageView& whole, const Box& box, const ColorJitter& ji
         steps[count++] = {false, static_cast<float>(level), static_cast<float>(jitter.contrast)};
         break;
       }
+      case ColorOp::kHue:
+        break;
     }
   }
   const ImageView part = whole.part(box);

@@ -20,6 +20,8 @@ bool is_asked_for(int crop, std::span<const ViewSpec> views) {
   return std::any_of(views.begin(), views.end(), [crop](const ViewSpec& view) { return view.crop == crop; });
 }
 
+bool has_jitter(const AugmentConfig& config) { return config.color_jitter > 0.0 || config.hue > 0.0; }
+
 Box around(const Box& a, const Box& b) {
   const int left = std::min(a.left, b.left), top = std::min(a.top, b.top);
   return {left, top, std::max(a.left + a.width, b.left + b.width) - left,
@@ -35,9 +37,10 @@ CropDraw draw_view_crop(int width, int height, const AugmentConfig& config, std:
   Rng box_draws(seed, Purpose::kCrop, epoch, sample);
   CropDraw draw;
   draw.mirrored = flip.chance(config.flip);
-  if (config.color_jitter > 0.0) draw.jitter = draw_color_jitter(config.color_jitter, color);
+  if (has_jitter(config)) draw.jitter = draw_color_jitter(config.color_jitter, config.hue, color);
   draw.box = draw_crop(width, height, config, box_draws);
   if (draw.mirrored) draw.box.left = width - draw.box.left - draw.box.width;
+  draw.finish = draw_finish(config, seed, epoch, sample);
   return draw;
 }
 
@@ -50,7 +53,7 @@ void ViewRenderer::render(ImageReader& image, const AugmentConfig& config, std::
     draws_[static_cast<std::size_t>(crop)] =
         draw_view_crop(image.width(), image.height(), config, seed, crop_epoch(epoch, crop), sample);
   }
-  config.color_jitter > 0.0 ? render_jittered(image, config, views, out) : render_part(image, config, views, out);
+  has_jitter(config) ? render_jittered(image, config, views, out) : render_part(image, config, views, out);
 }
 
 void ViewRenderer::resize_views(const ImageView& pixels, int crop, const AugmentConfig& config,
@@ -68,6 +71,21 @@ void ViewRenderer::resize_views(const ImageView& pixels, int crop, const Augment
       continue;
     }
     resizer_.resize(pixels, {view.side, view.side, view.kernel, config.pass_order, mirrored}, out[i]);
+  }
+  if (draws_[static_cast<std::size_t>(crop)].finish.any()) finish_views(crop, views, out);
+}
+
+void ViewRenderer::finish_views(int crop, std::span<const ViewSpec> views, std::span<std::uint8_t* const> out) {
+  int widest = 0;
+  for (const ViewSpec& view : views) widest = std::max(widest, view.side);
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const ViewSpec& view = views[i];
+    if (view.crop != crop) continue;
+    const auto bytes = static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3;
+    finished_.width = finished_.height = view.side;
+    finished_.pixels.assign(out[i], out[i] + bytes);
+    finish_view(finished_, draws_[static_cast<std::size_t>(crop)].finish, static_cast<double>(view.side) / widest);
+    std::memcpy(out[i], finished_.pixels.data(), bytes);
   }
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 // The views of one sample: for each crop that they ask for, jitter on the whole image, flip and one box, then one
-// resize per view. A pure function of its arguments: each draw has a stream named by seed, purpose, epoch, crop and
-// sample.
+// resize per view, then what finish.h does. A pure function of its arguments: each draw has a stream named by seed,
+// purpose, epoch, crop and sample.
 //
 // Draws need the image's size only, so they come before the pixels, and of a JPEG no more is decoded than the boxes
 // cover. Jitter is the exception: its contrast needs the mean of the whole image.
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "data/finish.h"
 #include "data/view.h"
 #include "io/image_reader.h"
 #include "io/resize.h"
@@ -22,6 +23,7 @@ struct CropDraw {
   bool mirrored = false;
   ColorJitter jitter;
   Box box;  // in the image as it is stored; RandomResizedCrop's own is that of the mirrored image
+  Finish finish;
 };
 
 CropDraw draw_view_crop(int width, int height, const AugmentConfig& config, std::uint64_t seed, std::uint64_t epoch,
@@ -43,9 +45,12 @@ class ViewRenderer {
   void resize_views(const ImageView& pixels, int crop, const AugmentConfig& config, std::span<const ViewSpec> views,
                     std::span<std::uint8_t* const> out);
 
+  void finish_views(int crop, std::span<const ViewSpec> views, std::span<std::uint8_t* const> out);
+
   Resizer resizer_;
   std::vector<CropDraw> draws_;  // [crops]
   Image jittered_;
+  Image finished_;
 };
 
 // The same for an image in memory.

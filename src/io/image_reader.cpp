@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/exif.h"
 
 namespace lacuna {
 namespace {
@@ -67,14 +68,15 @@ bool is_jpeg(std::span<const std::uint8_t> bytes) {
 
 }  // namespace
 
-void ImageReader::open(const DecodeLimits& limits) {
-  if (!is_jpeg(bytes)) return hold(decode_image(bytes, name, limits));
+void ImageReader::open(const DecodeLimits& limits, const DecodeOptions& options) {
+  const bool turned = options.orient && exif_orientation(bytes) != kUpright;
+  if (!is_jpeg(bytes) || turned || !options.bands.empty()) return hold(decode_image(bytes, name, limits, options));
   decoded_ = false;
   give_back_excess(image_.pixels);
   size_ = jpeg_.open(bytes, name, limits);
 }
 
-void ImageReader::open_file(const DecodeLimits& limits) {
+void ImageReader::open_file(const DecodeLimits& limits, const DecodeOptions& options) {
   const OpenFile file(name);
   const std::int64_t size = file.size();
   if (size > limits.max_file_bytes) {
@@ -83,7 +85,7 @@ void ImageReader::open_file(const DecodeLimits& limits) {
   give_back_excess(bytes);
   bytes.resize(static_cast<std::size_t>(size));
   file.read(bytes);
-  open(limits);
+  open(limits, options);
 }
 
 void ImageReader::hold(Image image) {

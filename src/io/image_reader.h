@@ -2,8 +2,9 @@
 // From a sample's bytes to the pixels that are wanted of it, with buffers that are kept from sample to sample.
 //
 // The size is known before the pixels are decoded, so that a crop can be drawn first and the decoder told what is
-// needed. JPEG makes use of that (jpeg.h); other formats are decoded whole when opened. Once the buffers have grown to
-// the largest sample, a JPEG costs no allocation. For one thread at a time.
+// needed. JPEG makes use of that (jpeg.h); other formats, and JPEGs that are to be turned or to change their channels,
+// are decoded whole when opened. Once the buffers have grown to the largest sample, a JPEG costs no allocation. For one
+// thread at a time.
 
 #include <string>
 #include <vector>
@@ -21,10 +22,10 @@ class ImageReader {
   std::vector<std::uint8_t> bytes;
 
   // Reads the header of `bytes`. Throws Error(kBadData) as decode_image does.
-  void open(const DecodeLimits& limits = {});
+  void open(const DecodeLimits& limits = {}, const DecodeOptions& options = {});
 
   // Reads the file `name` into `bytes`, then opens it. A file that cannot be read is Error(kBadData) too.
-  void open_file(const DecodeLimits& limits = {});
+  void open_file(const DecodeLimits& limits = {}, const DecodeOptions& options = {});
 
   // Takes an image that is decoded already.
   void hold(Image image);
