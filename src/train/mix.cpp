@@ -48,7 +48,7 @@ at::Tensor mix_targets(const at::Tensor& labels, std::span<const Mix> mixes, int
   return targets * own + targets.flip({0}) * (1.0 - own);
 }
 
-void erase_boxes(const at::Tensor& image, std::span<const Box> boxes, Rng& rng) {
+void erase(const at::Tensor& image, std::span<const Box> boxes, Rng& rng) {
   for (const Box& box : boxes) {
     const at::Tensor target = inside(image, box);  // [3,h,w]
     std::vector<float> noise(static_cast<std::size_t>(target.numel()));

@@ -18,6 +18,6 @@ at::Tensor mix_images(const at::Tensor& images, std::span<const Mix> mixes);
 at::Tensor mix_targets(const at::Tensor& labels, std::span<const Mix> mixes, int64_t classes, double smoothing);
 
 // Puts noise [3,h,w] for each box into an image [3,S,S], in place. Mode "pixel" of timm: standard normal values.
-void erase_boxes(const at::Tensor& image, std::span<const Box> boxes, Rng& rng);
+void erase(const at::Tensor& image, std::span<const Box> boxes, Rng& rng);
 
 }  // namespace lacuna

@@ -1,6 +1,7 @@
 // Draws: what the reference makes of the reference's numbers, and distributions of our own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <map>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "data/jitter.h"
 #include "data/mix.h"
 #include "data/rand_augment.h"
 #include "data/render.h"
@@ -241,6 +243,24 @@ TEST(RenderViews, FinishesEachViewAsOftenAsItIsTold) {
     EXPECT_LT(std::abs(share_z(first, kSamples, 0.3)), 4.5);
     EXPECT_GT(second, kSamples / 5);
     EXPECT_EQ(both, second);
+  }
+}
+
+TEST(JitteredPart, WithHueIsThePartOfTheJitteredWhole) {
+  Image image(40, 30);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i * i * 7 % 253);
+  const Box box{5, 7, 20, 11};
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    Rng rng = stream(i);
+    const ColorJitter jitter = draw_color_jitter(0.4, 0.2, rng);
+    Image whole = image, part;
+    color_jitter(whole, jitter);
+    jittered_part(image, box, jitter, part);
+    ASSERT_EQ(part.width, box.width);
+    for (int y = 0; y < box.height; ++y) {
+      const std::uint8_t* expected = whole.row(box.top + y) + std::ptrdiff_t{3} * box.left;
+      ASSERT_TRUE(std::equal(expected, expected + std::ptrdiff_t{3} * box.width, part.row(y))) << i;
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include "io/exif.h"
 #include "io/files.h"
 #include "io/image.h"
+#include "io/image_reader.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"
 #include "support/shared.h"
@@ -94,6 +95,26 @@ TEST(Orientation, IsReadFromAnyTruncationWithoutHarm) {
       const std::vector<std::uint8_t> cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
       const int found = exif_orientation(cut);
       EXPECT_TRUE(found == 6 || found == kUpright) << name << " cut at " << size;
+    }
+  }
+}
+
+TEST(ImageReader, GivesWhatDecodeImageGivesForTheSameOptions) {
+  LACUNA_NEEDS_SHARED("golden/preprocess/files");
+  const fs::path folder = shared_folder() / "golden/preprocess/files";
+  ImageReader reader;
+  for (const char* name :
+       {"jpeg_exif_orientation_6.jpg", "jpeg_420.jpg", "png_gray16.png", "gif.gif", "tiff_gray16.tif"}) {
+    for (const DecodeOptions& options : {DecodeOptions{}, DecodeOptions{.orient = true, .scale_gray16 = true}}) {
+      const Image expected = load_image(folder / name, {}, options);
+      reader.name = (folder / name).string();
+      reader.open_file({}, options);
+      ASSERT_EQ(reader.width(), expected.width) << name;
+      const ImageView found = reader.read({0, 0, expected.width, expected.height});
+      for (int y = 0; y < expected.height; ++y) {
+        ASSERT_TRUE(std::equal(found.row(y), found.row(y) + std::ptrdiff_t{3} * expected.width, expected.row(y)))
+            << name;
+      }
     }
   }
 }

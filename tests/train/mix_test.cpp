@@ -70,10 +70,10 @@ TEST(Mix, TargetsOfUnmixedImagesAreOneHotButForTheirSmoothing) {
   EXPECT_NEAR(smooth.sum(1)[1].item<double>(), 1.0, 1e-6);
 }
 
-TEST(EraseBoxes, FillTheirBoxWithStandardNoiseAndNothingElse) {
+TEST(Erase, FillsTheBoxWithStandardNoiseAndNothingElse) {
   at::Tensor image = at::full({3, 40, 60}, 7.0f);
   Rng rng(1, Purpose::kTest);
-  erase_boxes(image, std::vector<Box>{{5, 3, 50, 30}}, rng);
+  erase(image, std::vector<Box>{{5, 3, 50, 30}}, rng);
   const at::Tensor inside = image.slice(1, 3, 33).slice(2, 5, 55);
   EXPECT_EQ((image == 7.0f).sum().item<int64_t>(), 3 * (40 * 60 - 30 * 50));
   const double count = 3 * 30 * 50;
