@@ -24,7 +24,7 @@ namespace {
 
 using Bytes = std::span<const std::uint8_t>;
 
-constexpr std::int64_t kMaxBlockBytes = std::int64_t{1} << 30;    // of one decoded strip or tile
+constexpr std::int64_t kMaxBlockBytes = std::int64_t{1} << 30;    // of one decoded strip or tile, all planes together
 constexpr std::int64_t kMaxLibraryBytes = std::int64_t{1} << 28;  // of one allocation inside libtiff
 constexpr int kMaxSamples = 256;
 
@@ -367,12 +367,12 @@ Grid read_grid(TIFF* tiff, const Layout& layout, Bytes file, const std::string& 
   grid.row_bytes = static_cast<std::int64_t>(grid.tiled ? TIFFTileRowSize64(tiff) : TIFFScanlineSize64(tiff));
   const int stored = layout.separate ? 1 : layout.samples;
   const std::int64_t needed = (grid.width * layout.bits * stored + 7) / 8;
-  if (grid.row_bytes < needed || grid.row_bytes > kMaxBlockBytes / grid.height) {
+  const std::int64_t planes = layout.separate ? layout.samples : 1;
+  if (grid.row_bytes < needed || grid.row_bytes > kMaxBlockBytes / planes / grid.height) {
     fail_data(name, ": damaged TIFF: blocks of ", width, " x ", height, " pixels, more than can be read");
   }
   grid.block_bytes = grid.row_bytes * grid.height;
   const std::int64_t inflation = max_inflation(layout.compression);
-  const std::int64_t planes = layout.separate ? layout.samples : 1;
   const std::int64_t whole = (layout.width * layout.bits * stored + 7) / 8 * layout.height * planes;
   if (inflation > 0 && whole / inflation > static_cast<std::int64_t>(file.size())) {
     fail_data(name, ": damaged TIFF: ", file.size(), " bytes cannot hold ", layout.width, " x ", layout.height,

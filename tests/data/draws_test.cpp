@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "data/augment.h"
+#include "data/blur.h"
+#include "data/finish.h"
 #include "data/jitter.h"
 #include "data/mix.h"
 #include "data/rand_augment.h"
 #include "data/render.h"
+#include "data/tone.h"
 #include "io/files.h"
 #include "support/golden_image.h"
 #include "support/shared.h"
@@ -244,6 +247,26 @@ TEST(RenderViews, FinishesEachViewAsOftenAsItIsTold) {
     EXPECT_GT(second, kSamples / 5);
     EXPECT_EQ(both, second);
   }
+}
+
+TEST(FinishView, BlursANarrowViewByItsShare) {
+  Image image(24, 24);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i * i * 7 % 253);
+  Image expected = image;
+  gaussian_blur(expected, 0.8);
+  finish_view(image, {.sigma = 1.6}, 0.5);
+  EXPECT_TRUE(same_pixels(image, expected));
+}
+
+TEST(FinishView, GoesFromGrayToBlurToSolarize) {
+  Image image(24, 24);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i * i * 7 % 253);
+  Image expected = image;
+  to_grayscale(expected);
+  gaussian_blur(expected, 1.2);
+  solarize(expected, 128);
+  finish_view(image, {.gray = true, .solarized = true, .sigma = 1.2}, 1.0);
+  EXPECT_TRUE(same_pixels(image, expected));
 }
 
 TEST(JitteredPart, WithHueIsThePartOfTheJitteredWhole) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -209,13 +210,14 @@ TEST(Tiff, RefusesAPlaneWithoutAPlace) {
   EXPECT_NE(refusal([&] { decode_image(bytes, "planes", {}, {.bands = {0, 1, 6}}); }), "");
 }
 
-// 1 x 1 pixels on a canvas, as a GIF with two colours.
-std::vector<std::uint8_t> gif_of(int canvas, int left, int frame) {
+// One pixel of colour 1 on a canvas of colour 0, or of the transparent colour if there is one.
+std::vector<std::uint8_t> gif_of(int canvas, int left, int frame, std::optional<int> transparent = {}) {
   std::vector<std::uint8_t> out = {'G', 'I', 'F', '8', '9', 'a'};
   const auto put = [&out](std::initializer_list<int> values) {
     for (const int value : values) out.push_back(static_cast<std::uint8_t>(value));
   };
   put({canvas & 255, canvas >> 8, canvas & 255, canvas >> 8, 0x80, 0, 0, 10, 20, 30, 200, 210, 220});
+  if (transparent) put({'!', 0xF9, 4, 1, 0, 0, *transparent, 0});
   put({',', left & 255, left >> 8, 0, 0, frame & 255, frame >> 8, frame & 255, frame >> 8, 0});
   put({2, 2, 0x4C, 0x01, 0});  // clear, colour 1, end
   return out;
@@ -226,6 +228,8 @@ TEST(Gif, PutsTheFirstFrameOnItsCanvasAndWidensItWhereNeeded) {
   EXPECT_EQ(inside.width, 3);
   EXPECT_EQ(inside.row(0)[0], 10);
   EXPECT_EQ(inside.row(0)[6], 200);
+  const Image around = decode_image(gif_of(3, 2, 1, 1), "gif");
+  EXPECT_EQ(around.row(2)[0], 200);
   const Image beyond = decode_image(gif_of(3, 5, 1), "gif");
   EXPECT_EQ(beyond.width, 6);
   EXPECT_EQ(beyond.height, 3);
