@@ -35,7 +35,7 @@ tests = ctest --test-dir $(1) --output-on-failure --no-tests=error -j $(TEST_JOB
 # $(call needs,TEST,PACKAGE): a tool that only developers need
 needs = @$(1) || { echo "make $@ needs the package $(2): apt-get install $(2)" >&2; exit 2; }
 sources = git ls-files --cached --others --exclude-standard -- \
-  $(foreach folder,src tests bench,'$(folder)/*.h' '$(folder)/*.cpp')
+  $(foreach folder,src tests bench fuzz,'$(folder)/*.h' '$(folder)/*.cpp')
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
