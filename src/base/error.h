@@ -18,6 +18,7 @@ enum class ExitCode : int {
   kUser = 2,         // wrong key, value, path, teacher that does not fit
   kBadData = 3,      // more undecodable input than allowed, or a damaged file that was asked for by name
   kInterrupted = 4,  // stopped by a signal after saving; resumable
+  kDifferent = 5,    // a comparison found a difference beyond what was allowed
 };
 
 class Error : public std::runtime_error {

@@ -29,7 +29,8 @@ CommandLine split(Arguments arguments, std::initializer_list<std::string_view> f
     } else if (!dashed) {
       out.words.push_back(word);
     } else if (std::find(flags.begin(), flags.end(), key) != flags.end()) {
-      out.settings.push_back(key + "=true");
+      const bool said = i + 1 < arguments.size() && (arguments[i + 1] == "true" || arguments[i + 1] == "false");
+      out.settings.push_back(key + "=" + (said ? arguments[++i] : "true"));
     } else {
       check(i + 1 < arguments.size(), "--", key, ": expected a value after it");
       out.settings.push_back(key + "=" + arguments[++i]);

@@ -1,14 +1,22 @@
+// `lacuna inspect`: what a file or folder of weights is, what it is good for, and its tensors.
+
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/tables.h"
+#include "eval/view_stream.h"
 #include "io/files.h"
-#include "io/tensor_file.h"
 #include "nn/backbone.h"
+#include "nn/model_facts.h"
 #include "nn/shapes.h"
+#include "nn/tensor_stats.h"
+#include "nn/vit_fields.h"
 #include "train/checkpoint.h"
 
 namespace lacuna {
@@ -16,62 +24,219 @@ namespace {
 
 namespace fs = std::filesystem;
 
-int64_t elements(const TensorInfo& tensor) {
-  return static_cast<int64_t>(tensor.data.size() / dtype_size(tensor.dtype));
+struct InspectConfig {
+  bool stats = false;
+  bool tensors = true;
+  std::string json;
+
+  void fields(Fields& f) {
+    f.add("stats", stats, {.help = "minimum, maximum, mean, deviation, zeros and what is not finite of each tensor"});
+    f.add("tensors", tensors, {.help = "list the tensors"});
+    f.add("json", json, {.help = "file that all of it is written to; empty writes none"});
+  }
+};
+
+constexpr std::size_t kMetadataLines = 40;
+constexpr std::size_t kNamesOfAReason = 3;
+
+void say(const std::string& what, const std::string& words) {
+  std::printf("  %-10s %s\n", what.c_str(), words.c_str());
 }
 
-void print_tensors(const fs::path& path) {
-  const TensorFile file(path);
-  int64_t total = 0;
-  uint64_t bytes = 0;
+std::string joined(const std::vector<std::string>& parts, const char* between = ", ") {
+  std::string out;
+  for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
+  return out;
+}
+
+std::string dtype_mix(const ModelFacts& facts) {
+  std::vector<std::string> parts;
+  for (const auto& [name, count] : facts.dtypes) parts.push_back(text(name, " x ", count));
+  return joined(parts);
+}
+
+std::string numbers(const std::array<double, 3>& values) { return text(values[0], " ", values[1], " ", values[2]); }
+
+// "short side to 256, centre 224, bicubic, mean …, std …"
+std::string pixels_text(const Preprocessing& pixels, int64_t side) {
+  const int64_t resized = pixels.framing.resized > 0 ? pixels.framing.resized : side;
+  const std::string frame = pixels.framing.fit == Fit::kSquash ? text("squashed to ", resized)
+                            : pixels.framing.fit == Fit::kPad  ? text("long side to ", resized, ", padded to ", side)
+                                                               : text("short side to ", resized, ", centre ", side);
+  return text(frame, ", ", name_of(kKernels, pixels.kernel), ", mean ", numbers(pixels.stats.mean), ", std ",
+              numbers(pixels.stats.std));
+}
+
+void say_network(const ModelFacts& facts) {
+  const VitConfig& v = *facts.vit;
+  say("network", text("ViT of width ", v.width, ", ", v.depth, " blocks, ", v.heads, " heads, MLP ", v.hidden, " (",
+                      name_of(kActivations, v.activation), "); ", human_count(static_cast<double>(facts.parameters)),
+                      " parameters"));
+  say("input", text(v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ", v.grid(), ")",
+                    v.class_token ? ", class token" : ", no class token",
+                    v.registers > 0 ? text(", ", v.registers, " registers") : ""));
+  std::string rest = text("positions ", name_of(kPositions, v.positions));
+  if (v.relative_bias != RelativeBiasKind::kNone)
+    rest += text(", relative bias ", name_of(kRelativeBiases, v.relative_bias));
+  if (v.rotary_grid) rest += text(", rotary (of a grid of ", *v.rotary_grid, ")");
+  if (v.layer_scale) rest += ", layer scale";
+  if (v.attention_norm) rest += ", norm inside the attention";
+  if (v.mlp_norm) rest += ", norm inside the MLP";
+  if (v.pre_norm) rest += ", norm before the blocks";
+  if (!v.final_norm) rest += ", no final norm";
+  say("", text(rest, ", norm epsilon ", v.norm_eps));
+  if (facts.projected > 0) say("", text("projected to ", facts.projected, " numbers"));
+  if (facts.pixels) say("pixels", pixels_text(*facts.pixels, v.image_side));
+}
+
+// Tensors by the reason why they are not needed, with the first names of each.
+void say_unneeded(const ModelFacts& facts) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> reasons;
+  for (const auto& tensor : facts.unneeded) {
+    const std::string& reason = tensor.second;
+    auto place = std::find_if(reasons.begin(), reasons.end(), [&](const auto& each) { return each.first == reason; });
+    if (place == reasons.end()) place = reasons.insert(reasons.end(), {reason, {}});
+    place->second.push_back(tensor.first);
+  }
+  for (const auto& [reason, names] : reasons) {
+    std::vector<std::string> first;
+    for (std::size_t i = 0; i < std::min(names.size(), kNamesOfAReason); ++i) first.push_back(printable(names[i]));
+    say("unneeded", text(names.size(), names.size() == 1 ? " tensor: " : " tensors: ", reason, " (", joined(first),
+                         names.size() > first.size() ? ", …)" : ")"));
+  }
+}
+
+// The file stands above; its path in front of every reason would be noise.
+std::string without_path(const std::string& reason, const fs::path& path) {
+  const std::string front = path.string() + ": ";
+  return !path.empty() && reason.starts_with(front) ? reason.substr(front.size()) : reason;
+}
+
+void print_facts(const ModelFacts& facts) {
+  if (facts.vit) say_network(facts);
+  std::vector<std::string> opens;
+  for (const ModelUse& use : facts.uses) {
+    if (use.why_not.empty()) opens.push_back(use.name);
+  }
+  say("opens as", opens.empty() ? "nothing that Lacuna knows" : joined(opens));
+  for (const ModelUse& use : facts.uses) {
+    if (!use.why_not.empty()) say("not as", use.name + ": " + without_path(use.why_not, facts.weights));
+  }
+  say_unneeded(facts);
+  for (const std::string& note : facts.notes) say("note", note);
+}
+
+void print_metadata(const TensorFile& file) {
+  std::size_t lines = 0;
+  for (const auto& [key, value] : file.metadata()) {
+    if (++lines > kMetadataLines) break;
+    say("metadata", printable(key) + " = " + printable(value));
+  }
+  if (file.metadata().size() > kMetadataLines)
+    say("", text("and ", file.metadata().size() - kMetadataLines, " more (json=FILE has all)"));
+}
+
+void print_tensors(const TensorFile& file, bool with_stats) {
+  std::vector<std::string> head = {"name", "dtype", "shape"};
+  if (with_stats)
+    for (const char* column : {"min", "max", "mean", "std", "zeros", "nan", "inf"}) head.emplace_back(column);
+  std::vector<std::vector<std::string>> rows;
   for (const std::string& name : file.names()) {
     const TensorInfo& tensor = file.at(name);
-    std::printf("  %-64s %-5s %s\n", printable(name).c_str(), std::string(dtype_name(tensor.dtype)).c_str(),
-                shape_text(tensor.shape).c_str());
-    total += elements(tensor);
-    bytes += tensor.data.size();
+    rows.push_back({printable(name), std::string(dtype_name(tensor.dtype)), shape_text(tensor.shape)});
+    if (!with_stats) continue;
+    const TensorStats s = stats_of(tensor);
+    for (const double value : {s.min, s.max, s.mean, s.std}) rows.back().push_back(short_number(value));
+    rows.back().push_back(s.count > 0 ? percent(static_cast<double>(s.zeros) / static_cast<double>(s.count)) : "-");
+    for (const std::int64_t count : {s.nan, s.infinite}) rows.back().push_back(count > 0 ? std::to_string(count) : "-");
   }
-  std::cout << file.names().size() << " tensors, " << human_count(static_cast<double>(total)) << " elements, "
-            << human_bytes(bytes) << ", hash " << hash_file(path) << "\n";
-  for (const auto& [key, value] : file.metadata())
-    std::cout << "metadata " << printable(key) << ": " << printable(value) << "\n";
+  std::cout << "\n" << aligned(head, rows, 3);
 }
 
-void print_backbone(const Backbone& backbone) {
-  const VitConfig& v = backbone.config.vit;
-  std::cout << "ViT of width " << v.width << ", " << v.depth << " blocks, " << v.heads << " heads; "
-            << human_count(static_cast<double>(parameter_count(*backbone.vit))) << " parameters; input " << v.image_side
-            << " px, patches of " << v.patch_side << " px (grid " << v.grid() << " x " << v.grid() << ")\nloaded from "
-            << backbone.origin << "; every tensor is accounted for\n\n"
-            << to_toml(backbone.config);
-}
-
+// What only a run or a checkpoint has.
 void print_run(const fs::path& path) {
-  std::cout << "run " << path.string() << "\n";
   std::vector<std::string> notes;
   const auto newest = Checkpoints(path / "checkpoints", {}).newest(&notes);
-  for (const std::string& note : notes) std::cout << note << "\n";
+  for (const std::string& note : notes) say("note", note);
   if (!newest) return;
   const nlohmann::json& state = newest->state();
-  std::cout << "newest checkpoint: step " << newest->step() << " of " << state.value("total_steps", int64_t{0})
-            << ", weights " << state.at("tensors").at("hash").get<std::string>() << "\n";
+  say("run", text("newest checkpoint: step ", newest->step(), " of ", state.value("total_steps", int64_t{0}),
+                  ", weights ", state.at("tensors").at("hash").get<std::string>()));
+}
+
+nlohmann::json tensors_json(const TensorFile& file, bool with_stats) {
+  nlohmann::json out = nlohmann::json::array();
+  for (const std::string& name : file.names()) {
+    const TensorInfo& tensor = file.at(name);
+    nlohmann::json row = {{"name", name}, {"dtype", dtype_name(tensor.dtype)}, {"shape", tensor.shape}};
+    if (with_stats) {
+      const TensorStats s = stats_of(tensor);
+      row["stats"] = {{"min", s.min},     {"max", s.max}, {"mean", s.mean},         {"std", s.std},
+                      {"zeros", s.zeros}, {"nan", s.nan}, {"infinite", s.infinite}, {"count", s.count}};
+    }
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
+nlohmann::json facts_json(const ModelFacts& facts) {
+  nlohmann::json out = {{"family", facts.family},       {"container", facts.format}, {"tensors", facts.tensors},
+                        {"elements", facts.elements},   {"dtypes", facts.dtypes},    {"parameters", facts.parameters},
+                        {"projected", facts.projected}, {"notes", facts.notes}};
+  out["uses"] = nlohmann::json::array();
+  for (const ModelUse& use : facts.uses)
+    out["uses"].push_back({{"as", use.name}, {"opens", use.why_not.empty()}, {"why_not", use.why_not}});
+  out["unneeded"] = nlohmann::json::array();
+  for (const auto& [name, reason] : facts.unneeded) out["unneeded"].push_back({{"tensor", name}, {"reason", reason}});
+  if (facts.vit && facts.pixels)
+    out["framing"] = {{"fit", name_of(kFits, facts.pixels->framing.fit)}, {"resized", facts.pixels->framing.resized}};
+  if (facts.vit && facts.pixels)
+    out["network"] = to_json(BackboneConfig{*facts.vit, facts.pixels->stats, facts.pixels->kernel});
+  return out;
+}
+
+void write_inspection(const fs::path& target, const fs::path& path, const ModelFacts& facts, const TensorFile* file,
+                      bool with_stats) {
+  nlohmann::json out = facts_json(facts);
+  out["path"] = path.string();
+  if (file) {
+    out["file"] = {{"path", file->path().string()},
+                   {"bytes", fs::file_size(file->path())},
+                   {"hash", hash_file(file->path())},
+                   {"metadata", file->metadata()},
+                   {"tensors", tensors_json(*file, with_stats)}};
+  }
+  // Names in a hostile file need not be UTF-8.
+  write_file_atomic(target, out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace
 
+std::string inspect_keys() { return describe(InspectConfig{}); }
+
 int inspect_command(Arguments arguments) {
-  check(arguments.size() == 1, "inspect: name one file or folder");
-  const fs::path path = arguments[0];
-  check(fs::exists(path), "inspect: ", path.string(), " does not exist");
-  if (!fs::is_directory(path)) {
-    print_tensors(path);
-    return 0;
+  const CommandLine line = split(arguments, {"stats"});
+  InspectConfig c;
+  Settings settings;
+  settings.override_with(line.settings);
+  apply(settings, c);
+  check(line.words.size() == 1, "inspect: name one file or folder");
+  const fs::path path = line.words[0];
+  const ModelFacts facts = look_into(path);
+  std::optional<TensorFile> file;
+  if (!facts.weights.empty()) file.emplace(facts.weights);
+  std::cout << path.string() << ": " << (facts.family.empty() ? "weights of no known family" : facts.family) << "\n";
+  if (file) {
+    say("file", text(file->path().string(), ", ", facts.format, ", ", human_bytes(fs::file_size(file->path())),
+                     ", hash ", hash_file(file->path())));
+    say("tensors", text(facts.tensors, " tensors, ", human_count(static_cast<double>(facts.elements)), " elements, ",
+                        dtype_mix(facts)));
   }
   if (fs::exists(path / "config.toml")) print_run(path);
-  print_backbone(open_backbone(path));
-  for (const char* weights : {"model.safetensors", "state.safetensors"}) {
-    if (fs::exists(path / weights)) print_tensors(path / weights);
-  }
+  print_facts(facts);
+  if (file) print_metadata(*file);
+  if (file && c.tensors) print_tensors(*file, c.stats);
+  if (!c.json.empty()) write_inspection(c.json, path, facts, file ? &*file : nullptr, c.stats);
   return 0;
 }
 

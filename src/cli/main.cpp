@@ -32,7 +32,11 @@ const std::vector<Command>& commands() {
       {"plan", plan_command, "[RECIPE.toml] key=value …   say what pretrain would do, and how long it would take"},
       {"eval", eval_command,
        "knn|linear MODEL data=DIR   measure a run, checkpoint, export or CLIP folder on labelled images"},
-      {"inspect", inspect_command, "PATH                        what a weight file or folder holds"},
+      {"embed", embed_command, "MODEL PATH… --out FILE      features of images as npz, safetensors, csv or jsonl"},
+      {"export", export_command,
+       "MODEL OUT --to TARGET       write it as timm, hf (transformers), openclip or safetensors"},
+      {"inspect", inspect_command, "PATH [--stats]              what a weight file or folder is, opens as and holds"},
+      {"compare", compare_command, "A B [IMAGES…]               how far two weight files or models are apart"},
       {"tokenizer", tokenizer_command,
        "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
@@ -48,8 +52,8 @@ void print_help() {
   std::cout << "lacuna " << version_text()
             << ": masked image modeling against CLIP-like targets\n\nusage: lacuna COMMAND …\n\n";
   for (const Command& command : commands()) std::printf("  %-9s %s\n", command.name.c_str(), command.help.c_str());
-  std::cout
-      << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and resumable\n";
+  std::cout << "\nexit codes: 0 done, 1 our fault, 2 a mistake in what was asked, 3 bad data, 4 interrupted and "
+               "resumable,\n            5 compared and found different\n";
 }
 
 bool asks_for_help(const std::vector<std::string>& arguments) {
@@ -62,6 +66,11 @@ int print_command_help(const Command& command) {
     std::cout << "\nkeys: lacuna config [KEY] lists them, with type, unit, default and meaning\n";
   if (command.name == "trace") std::cout << "\nkeys: those of pretrain, and trace.KEY with\n" << trace_keys();
   if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
+  if (command.name == "embed")
+    std::cout << "\nPATH: images, folders, lists (.txt, .tsv, .csv, .jsonl) or \"shapes\"\n\nkeys:\n" << embed_keys();
+  if (command.name == "export") std::cout << "\nkeys:\n" << export_keys();
+  if (command.name == "inspect") std::cout << "\nkeys:\n" << inspect_keys();
+  if (command.name == "compare") std::cout << "\nkeys:\n" << compare_keys();
   if (command.name == "tokenizer")
     std::cout
         << "\n  lacuna tokenizer train DATA out=DIR [key=value …]    DATA: as data=, or a .txt with one caption a line"

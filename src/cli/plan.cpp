@@ -50,6 +50,7 @@ int plan_command(Arguments arguments) {
   check(config.recipe.train.accumulate == 1 || config.recipe.train.batch_size,
         "plan: train.accumulate needs a batch size");
   Run run = assemble(config, /*write=*/false);
+  start_from_init(run);
   print_plan(run, std::cout);
   std::cout << "timing " << kTimedSteps << " steps …" << std::endl;
   const double step = time_steps(run, std::cout);

@@ -75,6 +75,7 @@ int pretrain_command(Arguments arguments) {
   make_paths_absolute(config);
   check_out(config.out);
   Run run = assemble(config, /*write=*/true);
+  start_from_init(run);
   install_stop_signals();
   write_config(run);
   const FolderLock lock(run.out());
@@ -92,9 +93,10 @@ int resume_command(Arguments arguments) {
   const FolderLock lock(out);
   Run run = assemble(std::move(config), /*write=*/true);
   write_tokenizer(run);
-  print_plan(run, std::cout);
   std::vector<std::string> notes;
   const auto snapshot = Checkpoints(run.out() / "checkpoints", {}).newest(&notes);
+  if (!snapshot) start_from_init(run);
+  print_plan(run, std::cout);
   for (const std::string& note : notes) std::cout << note << "\n";
   const auto trainer = make_trainer(run, std::cerr);
   if (snapshot) {

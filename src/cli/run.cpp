@@ -5,6 +5,8 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "cli/run_card.h"
+#include "cli/run_init.h"
 #include "cli/version.h"
 #include "data/augment.h"
 #include "eval/evaluators.h"
@@ -178,6 +180,11 @@ Run assemble(RunConfig config, bool write) {
   return run;
 }
 
+void start_from_init(Run& run) {
+  const RunConfig& c = run.config;
+  if (!c.init.empty()) run.init = start_from(*run.method, c.init, c.init_fit, c.seed);
+}
+
 void write_config(Run& run) {
   fs::create_directories(run.out());
   run.config.threads = run.threads;
@@ -203,6 +210,7 @@ void print_plan(const Run& run, std::ostream& out) {
       << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameter_count(*run.method->student()->vit)))
       << " parameters, " << human_count(static_cast<double>(parameter_count(run.method->module())))
       << " with all that is trained\n";
+  for (size_t i = 0; i < run.init.size(); ++i) out << (i == 0 ? "init      " : "          ") << run.init[i] << "\n";
   out << "mask      " << (mask.may_be_uneven() ? "at most " : "") << mask.hidden(vit.patches()) << " of "
       << vit.patches() << " patches hidden";
   if (c.recipe.composition.crops > 1) out << ", " << c.recipe.composition.crops << " crops of each image";
@@ -235,6 +243,7 @@ nlohmann::json describe_run(const Run& run) {
   return {{"config", to_json(run.config)},
           {"backbone", to_json(backbone_config(*run.method))},
           {"source_fingerprint", run.source->fingerprint()},
+          {"images", run.source->size()},
           {"total_steps", run.plan.total},
           {"threads", run.threads},
           {"bf16", run.bf16},
@@ -262,6 +271,7 @@ int train_to_end(Run& run, Trainer& trainer, std::ostream& out) {
   }
   const fs::path exported = run.out() / "export";
   const std::string note = export_student(*run.method, exported);
+  write_run_card(exported, run.out(), backbone_of(run));
   const BadReport bad = run.loader->bad();
   out << "\ndone: " << trainer.step() << " steps, weights " << trainer.weights_hash() << "\n";
   print_times(trainer.times(), out);

@@ -22,6 +22,7 @@ struct Run {
   std::unique_ptr<Loader> loader;
   Plan plan;
   std::vector<std::string> notes;  // choices made, for the first screen
+  std::vector<std::string> init;   // what became of the weights it starts from
 
   std::filesystem::path out() const { return config.out; }
 };
@@ -29,6 +30,9 @@ struct Run {
 // Sets the threads of the process and builds the run. Nothing is written yet; without `write`, bad images are not
 // listed later either.
 Run assemble(RunConfig config, bool write);
+
+// Fills the method from `init=`, where the configuration names one; what became of it is told by print_plan.
+void start_from_init(Run& run);
 
 // OUT/config.toml, with what was settled on the way. From here on the run can be resumed, so it is written first.
 void write_config(Run& run);

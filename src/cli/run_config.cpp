@@ -143,6 +143,10 @@ void RunConfig::fields(Fields& f) {
   f.add("teacher", teacher,
         {.help = "weights of the teacher, for every objective whose teacher needs some and names none",
          .aliases = {"teacher.path"}});
+  f.add("init", init,
+        {.help = "weights to start from: a run, a checkpoint, an exported state, or any ViT for the encoder; empty "
+                 "starts from random ones"});
+  f.add("init_fit", init_fit, kInitFits, {.help = "how much of them must fit"});
   recipe.fields(f);
   f.table("text", text, {.help = "captions"});
   f.table("checkpoint", checkpoint, {.help = "saved states"});
@@ -175,6 +179,7 @@ void make_paths_absolute(RunConfig& c) {
   c.eval.data = absolute(c.eval.data);
   c.text.tokenizer = absolute(c.text.tokenizer);
   c.teacher = absolute(c.teacher.string());
+  c.init = absolute(c.init.string());
   for (ObjectiveConfig& objective : c.recipe.composition.objectives) {
     if (!objective.teacher.path.empty()) objective.teacher.path = absolute(objective.teacher.path.string());
   }

@@ -66,6 +66,12 @@ struct TextConfigFields {
   void fields(Fields& f);
 };
 
+// How much of init's weights must fit.
+enum class InitFit { kWhole, kPartial };
+inline constexpr Named<InitFit> kInitFits[] = {
+    {InitFit::kWhole, "whole", "a part that both have fits to the last tensor"},
+    {InitFit::kPartial, "partial", "what does not fit starts from fresh weights, and is listed"}};
+
 struct RunConfig {
   std::string method = "cae_v2";
   std::string model = "base";
@@ -76,6 +82,8 @@ struct RunConfig {
   Precision precision = Precision::kAuto;
   DataConfig data;
   std::filesystem::path teacher;
+  std::filesystem::path init;
+  InitFit init_fit = InitFit::kWhole;
   Recipe recipe;
   TextConfigFields text;
   CheckpointConfig checkpoint;

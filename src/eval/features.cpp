@@ -5,14 +5,11 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "eval/view_stream.h"
 #include "train/batch.h"
 #include "train/precision.h"
 
 namespace lacuna {
 namespace {
-
-constexpr std::int64_t kWindowBatches = 2;
 
 void validate(const FeatureConfig& config) {
   check(config.batch > 0, "features.batch: expected at least 1 sample, found ", config.batch);
@@ -48,71 +45,21 @@ at::Tensor encode_views(Vit vit, const BackboneConfig& backbone, const std::vect
   const at::Tensor images = normalize_pixels(pixels, batch, view, device);
   const AutocastScope autocast(device.type(), config.bf16);
   const at::Tensor tokens = vit->encode(images).to(at::kFloat);  // [b,1+N,D]
-  return config.pool == Pool::kClass ? tokens.select(1, 0) : tokens.slice(1, 1).mean(1);
+  return config.pool == TokenPool::kClass ? tokens.select(1, 0) : tokens.slice(1, 1).mean(1);
 }
 
-// Collects the rows as they are made.
-class Extraction {
- public:
-  Extraction(const Backbone& backbone, const Source& source, const FeatureConfig& config, std::int64_t total)
-      : backbone_(backbone), source_(source), config_(config), total_(total) {
-    out_.classes = source.classes();
-    out_.values = at::empty({total, backbone.config.vit.width}, at::kFloat);
-    labels_.reserve(static_cast<std::size_t>(total));
+void note_bad(Features& out, const Source& source, const ViewBatch& batch) {
+  out.left_out += std::ssize(batch.bad);
+  for (const ViewBatch::Bad& bad : batch.bad) {
+    if (out.bad.size() < kNamedBadSamples) out.bad.push_back({source.name(bad.id), bad.reason});
   }
+}
 
-  void add(std::int64_t id, const ViewStream::Item& item) {
-    if (!item.fault.empty()) return leave_out(id, item.fault);
-    pixels_.insert(pixels_.end(), item.view.pixels.begin(), item.view.pixels.end());
-    labels_.push_back(source_.label(id));
-    if (++waiting_ == config_.batch) flush();
-  }
-
-  Features finish() {
-    flush();
-    check_data(rows_ > 0);
-    out_.values = out_.values.narrow(0, 0, rows_);
-    out_.labels = torch::tensor(labels_, at::kLong);
-    const int64_t broken = rows_ - at::isfinite(out_.values).all(1).sum().item<int64_t>();
-    check(broken == 0, backbone_.origin, ": the features of ", broken, " of ", rows_,
-          " samples are not finite; the weights have diverged or the file is damaged");
-    return std::move(out_);
-  }
-
- private:
-  void flush() {
-    if (waiting_ == 0) return;
-    out_.values.narrow(0, rows_, waiting_)
-        .copy_(encode_views(backbone_.vit, backbone_.config, pixels_, waiting_, config_));
-    rows_ += waiting_;
-    waiting_ = 0;
-    pixels_.clear();
-  }
-
-  void leave_out(std::int64_t id, const std::string& reason) {
-    if (out_.bad.size() < kNamedBadSamples) out_.bad.push_back({source_.name(id), reason});
-    ++out_.left_out;
-    check_data(static_cast<double>(out_.left_out) <=
-               std::max(1.0, config_.max_bad_share * static_cast<double>(total_)));
-  }
-
-  void check_data(bool fine) const {
-    if (fine) return;
-    fail_data(out_.left_out, " of ", total_, " samples could not be decoded; features.max_bad_share allows a share of ",
-              config_.max_bad_share, ". The first: ", out_.bad.front().reason,
-              ". Repair or remove them, or raise the share");
-  }
-
-  const Backbone& backbone_;
-  const Source& source_;
-  const FeatureConfig& config_;
-  const std::int64_t total_;
-  Features out_;
-  std::vector<std::int64_t> labels_;
-  std::vector<std::uint8_t> pixels_;  // of the batch that is being collected
-  std::int64_t waiting_ = 0;          // its samples
-  std::int64_t rows_ = 0;
-};
+void check_finite(const at::Tensor& values, const std::string& origin) {
+  const int64_t rows = values.size(0), broken = rows - at::isfinite(values).all(1).sum().item<int64_t>();
+  check(broken == 0, origin, ": the features of ", broken, " of ", rows,
+        " samples are not finite; the weights have diverged or the file is damaged");
+}
 
 std::string only_in(const std::vector<std::string>& here, const std::vector<std::string>& there) {
   std::vector<std::string> known = there;
@@ -137,7 +84,7 @@ void check_labels(const Features& features, const char* which) {
 }  // namespace
 
 void FeatureConfig::fields(Fields& f) {
-  f.add("pool", pool, kPools, {.help = "what stands for an image"});
+  f.add("pool", pool, kTokenPools, {.help = "what stands for an image"});
   f.add("batch", batch, {.help = "images of one forward pass", .min = 1, .max = 65536});
   f.add("threads", threads, {.help = "threads that decode", .min = 1, .max = 1024});
   f.add("crop_ratio", crop_ratio,
@@ -157,15 +104,25 @@ Features extract_features(const Backbone& backbone, const Source& source, const 
   const std::int64_t total = sample_count(source, config);
   check(total > 0, "the evaluation data hold no samples");
   const std::vector<std::int64_t> ids = choose_ids(source.size(), total);
-  const CenterViewSpec view{static_cast<int>(backbone.config.vit.image_side), backbone.config.kernel,
-                            config.crop_ratio};
-  ViewStream views(source, ids, view, config.threads, kWindowBatches * config.batch);
-  Extraction extraction(backbone, source, config, total);
-  for (std::int64_t done = 0; done < total; ++done) {
-    extraction.add(ids[static_cast<std::size_t>(done)], views.next());
-    if (progress && ((done + 1) % config.batch == 0 || done + 1 == total)) progress(done + 1, total);
+  const std::int64_t side = backbone.config.vit.image_side;
+  const FramedViewSpec view{static_cast<int>(side), backbone.config.kernel, center_crop(side, config.crop_ratio)};
+  BadShare share("features.max_bad_share", config.max_bad_share, total);
+  ViewBatches batches(source, ids, view, config.threads, config.batch, share);
+  Features out{.values = at::empty({total, backbone.config.vit.width}, at::kFloat), .classes = source.classes()};
+  std::vector<std::int64_t> labels;
+  for (ViewBatch batch; batches.next(batch);) {
+    note_bad(out, source, batch);
+    if (batch.size() > 0) {
+      out.values.narrow(0, std::ssize(labels), batch.size())
+          .copy_(encode_views(backbone.vit, backbone.config, batch.pixels, batch.size(), config));
+    }
+    for (const std::int64_t id : batch.ids) labels.push_back(source.label(id));
+    if (progress) progress(batch.done, total);
   }
-  return extraction.finish();
+  out.values = out.values.narrow(0, 0, std::ssize(labels));
+  out.labels = torch::tensor(labels, at::kLong);
+  check_finite(out.values, backbone.origin);
+  return out;
 }
 
 void check_same_classes(const std::vector<std::string>& train, const std::vector<std::string>& val) {

@@ -9,22 +9,24 @@
 
 #include "base/config.h"
 #include "data/source.h"
+#include "eval/view_batches.h"
 #include "nn/backbone.h"
 
 namespace lacuna {
 
-enum class Pool {
+enum class TokenPool {
   kClass,  // the class token after the final norm
   kMean,   // the mean of the patch tokens after the final norm
 };
-inline constexpr Named<Pool> kPools[] = {{Pool::kClass, "class", "the class token after the final norm"},
-                                         {Pool::kMean, "mean", "the mean of the patch tokens after the final norm"}};
+inline constexpr Named<TokenPool> kTokenPools[] = {
+    {TokenPool::kClass, "class", "the class token after the final norm"},
+    {TokenPool::kMean, "mean", "the mean of the patch tokens after the final norm"}};
 
 // Called after each batch with the number of samples done and of all.
 using EvalProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 struct FeatureConfig {
-  Pool pool = Pool::kClass;
+  TokenPool pool = TokenPool::kClass;
   std::int64_t batch = 64;
   int threads = 2;                               // that decode
   double crop_ratio = 0.875;                     // 224 of 256 pixels; 1 for images that were made at the network's size
@@ -35,10 +37,6 @@ struct FeatureConfig {
   void fields(Fields& f);
 };
 
-struct BadSample {
-  std::string name;
-  std::string reason;
-};
 inline constexpr std::size_t kNamedBadSamples = 20;
 
 struct Features {

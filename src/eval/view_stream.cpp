@@ -1,14 +1,19 @@
 #include "eval/view_stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.h"
-#include "data/augment.h"
+#include "data/framed_view.h"
 
 namespace lacuna {
 
-ViewStream::ViewStream(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+Framing center_crop(std::int64_t side, double crop_ratio) {
+  return {.resized = static_cast<std::int64_t>(std::floor(static_cast<double>(side) / crop_ratio))};
+}
+
+ViewStream::ViewStream(const Source& source, std::vector<std::int64_t> ids, const FramedViewSpec& spec, int threads,
                        std::int64_t window)
     : source_(source),
       ids_(std::move(ids)),
@@ -58,7 +63,7 @@ void ViewStream::work() {
 void ViewStream::fill(std::int64_t position, Slot& slot) const {
   try {
     const Image image = source_.image(ids_[static_cast<std::size_t>(position)]);
-    slot.item.view = center_view(image, spec_.side, spec_.kernel, spec_.crop_ratio);
+    slot.item.view = framed_view(image, spec_.side, spec_.kernel, spec_.framing);
   } catch (const Error& error) {
     if (error.code() == ExitCode::kBadData) {
       slot.item.fault = error.what();

@@ -10,17 +10,24 @@
 #include <thread>
 #include <vector>
 
+#include "base/config.h"
 #include "data/source.h"
+#include "io/framing.h"
 #include "io/image.h"
 #include "io/resize.h"
 
 namespace lacuna {
 
-struct CenterViewSpec {
+inline constexpr Named<Fit> kFits[] = {{Fit::kCrop, "crop"}, {Fit::kSquash, "squash"}, {Fit::kPad, "pad"}};
+
+struct FramedViewSpec {
   int side = 224;
   Kernel kernel = Kernel::kBicubic;
-  double crop_ratio = 0.875;  // the crop's side as a share of the resized image's short side
+  Framing framing = {};
 };
+
+// The centre crop of the evaluation transform as timm states it: the short side is floor(side / crop_ratio).
+Framing center_crop(std::int64_t side, double crop_ratio);
 
 class ViewStream {
  public:
@@ -30,7 +37,7 @@ class ViewStream {
   };
 
   // The source must outlive the stream. At most `window` views wait or are being made.
-  ViewStream(const Source& source, std::vector<std::int64_t> ids, const CenterViewSpec& spec, int threads,
+  ViewStream(const Source& source, std::vector<std::int64_t> ids, const FramedViewSpec& spec, int threads,
              std::int64_t window);
   ~ViewStream();
   ViewStream(const ViewStream&) = delete;
@@ -54,7 +61,7 @@ class ViewStream {
 
   const Source& source_;
   const std::vector<std::int64_t> ids_;
-  const CenterViewSpec spec_;
+  const FramedViewSpec spec_;
 
   std::mutex mutex_;                   // guards what follows
   std::condition_variable claimable_;  // a slot became free, or the threads shall end

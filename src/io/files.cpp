@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <chrono>
 #include <cstring>
 #include <system_error>
@@ -247,6 +248,16 @@ void remove_tree(const std::filesystem::path& path) {
   std::error_code code;
   std::filesystem::remove_all(path, code);
   check(!code, path.string(), ": cannot remove it: ", code.message());
+}
+
+void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& target) {
+  sync_directory(fresh);
+  const bool exists = std::filesystem::exists(target);
+  const unsigned flags = exists ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+  check(::renameat2(AT_FDCWD, fresh.c_str(), AT_FDCWD, target.c_str(), flags) == 0, target.string(),
+        ": cannot put the new folder there: ", reason(errno));
+  sync_directory(target.parent_path());
+  if (exists) remove_tree(fresh);
 }
 
 std::uint64_t free_bytes(const std::filesystem::path& path) {

@@ -99,6 +99,9 @@ void write_json_atomic(const std::filesystem::path& path, const nlohmann::json& 
 // Removes a file or a folder with all below it; symbolic links are removed, not followed. Absent is fine.
 void remove_tree(const std::filesystem::path& path);
 
+// Puts the folder `fresh` in the place of `target`, beside it, in one step; what stood there is removed.
+void replace_folder(const std::filesystem::path& fresh, const std::filesystem::path& target);
+
 // What an unprivileged user may still write to the disk of `path`, or of its nearest existing parent.
 std::uint64_t free_bytes(const std::filesystem::path& path);
 

@@ -355,6 +355,13 @@ Layout plan(const std::string& file, std::span<const TensorView> tensors,
 
 }  // namespace
 
+bool begins_like_safetensors(std::span<const std::byte> bytes) {
+  std::uint64_t length = 0;
+  if (bytes.size() <= kLengthBytes) return false;
+  std::memcpy(&length, bytes.data(), sizeof(length));
+  return length <= kMaxHeaderBytes && bytes[kLengthBytes] == std::byte{'{'};
+}
+
 TensorTable read_safetensors(std::span<const std::byte> bytes, const std::string& file) {
   const std::string_view header = header_text(bytes, file);
   HeaderReader reader(file);

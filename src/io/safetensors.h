@@ -16,6 +16,9 @@
 
 namespace lacuna {
 
+// True if a plausible length is followed by the first letter of a header.
+bool begins_like_safetensors(std::span<const std::byte> bytes);
+
 // The tensors of a file whose bytes these are; their spans point into `bytes`. `file` names it in errors.
 TensorTable read_safetensors(std::span<const std::byte> bytes, const std::string& file);
 

@@ -7,7 +7,11 @@
 #include "base/error.h"
 #include "base/suggest.h"
 #include "io/files.h"
+#include "io/foreign_format.h"
 #include "io/safetensors.h"
+#include "io/shards.h"
+#include "io/torch_file.h"
+#include "io/zip.h"
 
 namespace lacuna {
 namespace {
@@ -50,6 +54,15 @@ std::string nearest_names(const std::string& wanted, const std::vector<std::stri
   return out;
 }
 
+// Safetensors come first: the length that they begin with may read like another format's first bytes.
+TensorTable read_by_content(std::span<const std::byte> bytes, const std::string& file) {
+  if (!begins_like_safetensors(bytes)) {
+    if (begins_like_zip(bytes)) return read_torch_file(bytes, file);
+    refuse_foreign_format(bytes, file);
+  }
+  return read_safetensors(bytes, file);
+}
+
 }  // namespace
 
 std::size_t dtype_size(DType dtype) { return row_of(dtype).size; }
@@ -78,15 +91,42 @@ void TensorTable::add(std::string name, TensorInfo tensor) {
   names.push_back(std::move(name));
 }
 
-TensorFile::TensorFile(const std::filesystem::path& path) : path_(path) {
+TensorTable read_tensor_file(const std::filesystem::path& path) {
   const auto file = std::make_shared<MappedFile>(path);
-  table_ = read_safetensors(file->bytes(), path.string());
-  table_.keep.push_back(file);
+  const std::span<const std::byte> bytes = file->bytes();
+  TensorTable table = read_by_content(bytes, path.string());
+  table.keep.push_back(file);
+  return table;
+}
+
+TensorFile::TensorFile(const std::filesystem::path& path)
+    : path_(path), table_(path.extension() == ".json" ? read_shards(path) : read_tensor_file(path)) {}
+
+TensorFile TensorFile::within(const std::string& prefix) const {
+  const std::string start = prefix + ".";
+  TensorFile out(*this);
+  TensorTable& table = out.table_;
+  table.names.clear();
+  table.tensors.clear();
+  for (const std::string& name : table_.names) {
+    if (name.starts_with(start)) table.add(name.substr(start.size()), table_.tensors.at(name));
+  }
+  std::erase_if(table.left_out, [&](const LeftOut& each) { return !each.name.starts_with(start); });
+  for (LeftOut& each : table.left_out) each.name.erase(0, start.size());
+  table.dictionaries.clear();
+  for (const std::string& name : table_.dictionaries) {
+    if (name == prefix) table.dictionaries.emplace_back();
+    if (name.starts_with(start)) table.dictionaries.push_back(name.substr(start.size()));
+  }
+  return out;
 }
 
 const TensorInfo& TensorFile::at(const std::string& name) const {
   const auto found = table_.tensors.find(name);
   if (found != table_.tensors.end()) return found->second;
+  for (const LeftOut& each : table_.left_out) {
+    if (each.name == name) fail(path_.string(), ": the tensor '", printable(name), "' was not read: ", each.reason);
+  }
   const std::string nearest = nearest_names(name, table_.names);
   fail(path_.string(), ": expected a tensor '", printable(name), "', found none among ", table_.names.size(),
        nearest.empty() ? "" : "; the nearest names are ", nearest);

@@ -204,9 +204,11 @@ std::string export_student(const Method& method, const std::filesystem::path& fo
   }
   const std::string reason = write_backbone(folder, method.student()->vit, config);
   if (!reason.empty()) return "the export cannot be opened by timm: " + reason;
-  return method.text() ? "the export holds the vision tower; text tower and projections stay in the checkpoints: " +
-                             why_not_clip(config.vit)
-                       : "";
+  if (!method.text()) return "";
+  const std::string vision = why_not_clip(config.vit);
+  return "the export holds the vision tower; text tower and projections stay in the checkpoints (lacuna export RUN OUT "
+         "--to openclip writes them where OpenCLIP has such towers): " +
+         (vision.empty() ? why_not_clip(method.text()->tower->config()) : vision);
 }
 
 }  // namespace lacuna

@@ -74,7 +74,7 @@ void Contrast::after_step(const StepContext&) {
 }
 
 bool Contrast::write_towers(const std::filesystem::path& folder, const Vit& vit, const BackboneConfig& config) const {
-  if (!why_not_clip(config.vit).empty()) return false;
+  if (!why_not_clip(config.vit).empty() || !why_not_clip(text_->tower->config()).empty()) return false;
   const ClipConfig clip{.vision = config.vit,
                         .text = text_->tower->config(),
                         .embed = config_.embed,

@@ -46,6 +46,9 @@ StudentImpl::StudentImpl(const StudentConfig& config, const VitConfig& vit_confi
         ", but the student has ", vit_config.depth, " blocks");
   check(vit_config.relative_bias != RelativeBiasKind::kPerBlock,
         "student.aggregation: its blocks use the shared relative bias; set student.relative_bias=shared or none");
+  check(vit_config.registers == 0 && !vit_config.rotary_grid,
+        "student.aggregation: its blocks have neither registers nor rotary positions; set student.registers=0 and "
+        "student.rotary_grid=auto");
   aggregation_blocks = register_module("aggregation_blocks", torch::nn::ModuleList());
   for (int64_t i = 0; i < aggregation_.depth; ++i) aggregation_blocks->push_back(Block(block_config(vit_config)));
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "nn/rotary.h"
 
 namespace lacuna {
 namespace {
@@ -50,29 +51,37 @@ at::Tensor attention_row(const at::Tensor& q, const at::Tensor& k, int64_t heads
   return at::softmax(scores(row, split_heads(k, heads), own), -1).squeeze(2);
 }
 
-SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal)
+SelfAttentionImpl::SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal,
+                                     std::optional<double> norm_eps)
     : qkv(register_module("qkv", Linear(width, 3 * width, bias == QkvBias::kAll))),
       proj(register_module("proj", Linear(width, width))),
       heads_(heads),
       causal_(causal) {
   check_heads(width, heads);
+  if (norm_eps) norm = register_module("norm", LayerNorm(width, *norm_eps));
   if (bias != QkvBias::kQueryValue) return;
   q_bias = register_parameter("q_bias", torch::empty({width}));
   v_bias = register_parameter("v_bias", torch::empty({width}));
 }
 
-std::vector<at::Tensor> SelfAttentionImpl::project(const at::Tensor& x) {
+std::vector<at::Tensor> SelfAttentionImpl::project(const at::Tensor& x, const at::Tensor& rotation) {
   const at::Tensor offset = q_bias.defined() ? at::cat({q_bias, at::zeros_like(v_bias), v_bias}) : qkv->bias;
-  return at::linear(x, qkv->weight, offset).chunk(3, -1);
+  std::vector<at::Tensor> parts = at::linear(x, qkv->weight, offset).chunk(3, -1);
+  if (rotation.defined()) {
+    for (size_t i = 0; i < 2; ++i) parts[i] = rotated(parts[i], heads_, rotation);
+  }
+  return parts;
 }
 
-at::Tensor SelfAttentionImpl::forward(const at::Tensor& x, const at::Tensor& bias) {
-  const auto qkv_parts = project(x);
-  return proj(attend(qkv_parts[0], qkv_parts[1], qkv_parts[2], heads_, causal_, bias));
+at::Tensor SelfAttentionImpl::forward(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& rotation) {
+  const auto qkv_parts = project(x, rotation);
+  const at::Tensor heads_out = attend(qkv_parts[0], qkv_parts[1], qkv_parts[2], heads_, causal_, bias);
+  return proj(norm ? norm(heads_out) : heads_out);
 }
 
-at::Tensor SelfAttentionImpl::probabilities(const at::Tensor& x, int64_t token, const at::Tensor& bias) {
-  const auto qkv_parts = project(x);
+at::Tensor SelfAttentionImpl::probabilities(const at::Tensor& x, int64_t token, const at::Tensor& bias,
+                                            const at::Tensor& rotation) {
+  const auto qkv_parts = project(x, rotation);
   return attention_row(qkv_parts[0], qkv_parts[1], heads_, token, bias);
 }
 

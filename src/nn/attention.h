@@ -21,15 +21,20 @@ at::Tensor attention_row(const at::Tensor& q, const at::Tensor& k, int64_t heads
 
 class SelfAttentionImpl : public torch::nn::Module {
  public:
-  SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal = false);
-  at::Tensor forward(const at::Tensor& x, const at::Tensor& bias = {});                       // [B,T,D] -> [B,T,D]
-  at::Tensor probabilities(const at::Tensor& x, int64_t token, const at::Tensor& bias = {});  // [B,H,T]
+  // With `norm_eps` a LayerNorm stands between the heads' outputs and the output projection (EVA-02's sub-LN).
+  SelfAttentionImpl(int64_t width, int64_t heads, QkvBias bias, bool causal = false,
+                    std::optional<double> norm_eps = {});
+  // [B,T,D] -> [B,T,D]. Queries and keys are turned by `rotation` (nn/rotary) where it is defined.
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& bias = {}, const at::Tensor& rotation = {});
+  at::Tensor probabilities(const at::Tensor& x, int64_t token, const at::Tensor& bias = {},
+                           const at::Tensor& rotation = {});  // [B,H,T]
 
   Linear qkv, proj;           // qkv.weight [3D,D], rows q, k, v
   at::Tensor q_bias, v_bias;  // [D], only for QkvBias::kQueryValue
+  LayerNorm norm{nullptr};    // null without it
 
  private:
-  std::vector<at::Tensor> project(const at::Tensor& x);  // q, k, v, each [B,T,D]
+  std::vector<at::Tensor> project(const at::Tensor& x, const at::Tensor& rotation);  // q, k, v, each [B,T,D]
 
   int64_t heads_;
   bool causal_;

@@ -5,7 +5,9 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/clip.h"
+#include "nn/dialect.h"
+#include "nn/export_folder.h"
+#include "nn/frozen_vit.h"
 #include "nn/init.h"
 #include "nn/vit_fields.h"
 
@@ -15,99 +17,24 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr const char* kOurConfig = "lacuna.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr std::size_t kMaxPointerBytes = 256;
 
-// timm has two networks: its ViT, and its BEiT for those with a relative position bias. They name attention biases and
-// layer scale differently.
-bool is_beit(const VitConfig& c) { return c.relative_bias != RelativeBiasKind::kNone; }
-
-// A network without key bias gets zeros there in a ViT; softmax cancels them.
-void add_attention_names(std::vector<KeyRule>& block, const VitConfig& c) {
-  const std::string attn = "blocks.{i}.attn.";
-  block.push_back({{attn + "qkv.weight"}, {attn + "qkv.weight"}});
-  if (is_beit(c) && c.qkv_bias == QkvBias::kQueryValue) {
-    for (const std::string bias : {"q_bias", "v_bias"}) block.push_back({{attn + bias}, {attn + bias}});
-  } else if (c.qkv_bias == QkvBias::kQueryValue) {
-    block.push_back({{attn + "q_bias", "0", attn + "v_bias"}, {attn + "qkv.bias"}});
-  } else {
-    block.push_back({{attn + "qkv.bias"}, {attn + "qkv.bias"}});
+// The rules for a Vit of ours, whose tensors have no prefix, in an exported folder. A network without key bias finds
+// zeros in its place where timm's ViT needs some.
+KeyMap export_names(const BackboneConfig& config, const Vit& vit) {
+  PortableVit net = portable({.config = config, .vit = vit, .origin = ""});
+  const QkvBias own = config.vit.qkv_bias;
+  rewrite_for_timm(net);
+  KeyMap map = names_in(timm_dialect(net.vit), net.vit, net.tensors);
+  for (KeyRule& rule : map.rules) {
+    for (std::string& name : rule.ours) name = name.substr(std::string_view("vit.").size());
+    const size_t bias = rule.ours[0].rfind("qkv.bias");
+    if (own != QkvBias::kQueryValue || bias == std::string::npos) continue;
+    const std::string attn = rule.ours[0].substr(0, bias);
+    rule.ours = {attn + "q_bias", "0", attn + "v_bias"};
   }
-  if (c.relative_bias == RelativeBiasKind::kPerBlock)
-    block.push_back({{"relative_biases.{i}.relative_position_bias_table"}, {attn + "relative_position_bias_table"}});
-}
-
-KeyMap timm_key_map(const VitConfig& c) {
-  KeyMap map;
-  map.rules.push_back({{"cls_token"}, {"cls_token"}});
-  map.rules.push_back({{"pos_embed"}, {"pos_embed"}});
-  map.rules.push_back({{"patch_embed.weight"}, {"patch_embed.proj.weight"}, {c.width, 3, c.patch_side, c.patch_side}});
-  map.rules.push_back({{"patch_embed.bias"}, {"patch_embed.proj.bias"}});
-  if (c.relative_bias == RelativeBiasKind::kShared)
-    map.rules.push_back(
-        {{"relative_biases.0.relative_position_bias_table"}, {"rel_pos_bias.relative_position_bias_table"}});
-  map.add("norm_pre", "norm_pre");
-  map.add("norm", "norm");
-  std::vector<KeyRule> block;
-  for (const std::string layer : {"norm1", "norm2", "attn.proj", "mlp.fc1", "mlp.fc2"}) {
-    for (const std::string leaf : {".weight", ".bias"})
-      block.push_back({{"blocks.{i}." + layer + leaf}, {"blocks.{i}." + layer + leaf}});
-  }
-  add_attention_names(block, c);
-  for (const auto& [ours, beit] : {std::pair("ls1.gamma", "gamma_1"), std::pair("ls2.gamma", "gamma_2")})
-    block.push_back({{std::string("blocks.{i}.") + ours}, {std::string("blocks.{i}.") + (is_beit(c) ? beit : ours)}});
-  map.add_each_block(c.depth, block);
   return map;
-}
-
-std::string why_not_timm(const VitConfig& c) {
-  if (c.activation != Activation::kGelu) return "timm's ViT takes exact GELU; this network uses another activation";
-  if (c.pre_norm != !c.patch_bias)
-    return "timm's ViT has a norm before the blocks exactly when its patch embedding has no bias";
-  if (std::abs(c.norm_eps - 1e-6) > 1e-12) return "timm's ViT normalises with epsilon 1e-6";
-  if (is_beit(c) && c.qkv_bias != QkvBias::kQueryValue)
-    return "timm's BEiT, which has the relative position bias, has biases on query and value only";
-  if (is_beit(c) && c.pre_norm) return "timm's BEiT has no norm before the blocks";
-  return "";
-}
-
-Json timm_config(const BackboneConfig& config) {
-  const VitConfig& c = config.vit;
-  Json arguments = {{"img_size", c.image_side},
-                    {"patch_size", c.patch_side},
-                    {"embed_dim", c.width},
-                    {"depth", c.depth},
-                    {"num_heads", c.heads},
-                    {"mlp_ratio", static_cast<double>(c.hidden) / static_cast<double>(c.width)},
-                    {"qkv_bias", c.qkv_bias != QkvBias::kNone},
-                    {"global_pool", "token"}};
-  if (is_beit(c)) {
-    arguments["use_abs_pos_emb"] = c.positions != Positions::kNone;
-    arguments["use_rel_pos_bias"] = c.relative_bias == RelativeBiasKind::kPerBlock;
-    arguments["use_shared_rel_pos_bias"] = c.relative_bias == RelativeBiasKind::kShared;
-  } else {
-    arguments["class_token"] = true;
-    arguments["pre_norm"] = c.pre_norm;
-    if (c.positions == Positions::kNone) arguments["pos_embed"] = "none";
-  }
-  if (c.layer_scale) arguments["init_values"] = *c.layer_scale;
-  return {{"architecture", is_beit(c) ? "beit_base_patch16_224" : "vit_base_patch16_224"},
-          {"num_classes", 0},
-          {"num_features", c.width},
-          {"global_pool", "token"},
-          {"model_args", arguments},
-          {"pretrained_cfg",
-           {{"input_size", {3, c.image_side, c.image_side}},
-            {"fixed_input_size", true},
-            {"interpolation", name_of(kKernels, config.kernel)},
-            {"crop_pct", 1.0},
-            {"crop_mode", "center"},
-            {"mean", config.stats.mean},
-            {"std", config.stats.std},
-            {"num_classes", 0},
-            {"first_conv", "patch_embed.proj"},
-            {"classifier", "head"}}}};
 }
 
 // Fixed positions are rebuilt, yet the file carries them, because timm wants them.
@@ -120,12 +47,20 @@ BackboneConfig config_from(const Json& json, const std::string& source) {
   return config;
 }
 
+KeyMap own_names(const Vit& vit) {
+  KeyMap map;
+  for (const auto& [name, tensor] : vit_tensors(vit)) map.rules.push_back({{name}, {name}});
+  return map;
+}
+
 Backbone open_export(const fs::path& folder) {
-  Backbone out{.config = config_from(read_json(folder / kOurConfig), (folder / kOurConfig).string()),
+  Backbone out{.config = config_from(read_json(folder / kOwnConfig), (folder / kOwnConfig).string()),
                .vit = nullptr,
                .origin = folder.string()};
   out.vit = Vit(out.config.vit);
-  import_weights(TensorFile(folder / kWeights), timm_key_map(out.config.vit), vit_tensors(out.vit));
+  const TensorFile file(folder / kWeights);
+  const bool ours = file.has("patch_embed.weight");  // else timm's
+  import_weights(file, ours ? own_names(out.vit) : export_names(out.config, out.vit), vit_tensors(out.vit));
   return out;
 }
 
@@ -145,11 +80,9 @@ Backbone open_checkpoint(const fs::path& folder) {
   return out;
 }
 
-Backbone open_clip(const fs::path& folder) {
-  const ClipConfig clip = read_clip_config(folder);
-  Backbone out{.config = {clip.vision, clip.stats, clip.kernel}, .vit = nullptr, .origin = folder.string()};
-  out.vit = load_clip_vision(folder, clip)->vit;
-  return out;
+Backbone open_foreign(const fs::path& path) {
+  const FrozenVit frozen = open_frozen_vit(path);
+  return {.config = {frozen.vit->config(), frozen.stats, frozen.kernel}, .vit = frozen.vit, .origin = path.string()};
 }
 
 fs::path newest_checkpoint(const fs::path& run) {
@@ -163,36 +96,53 @@ void BackboneConfig::fields(Fields& f) {
   f.add("image_side", vit.image_side, {.help = "side of the input", .unit = "pixels", .min = 1, .max = 8192});
   f.add("patch_side", vit.patch_side, {.help = "side of a patch", .unit = "pixels", .min = 1, .max = 512});
   vit_fields(f, vit);
+  f.add("class_token", vit.class_token, {.help = "a token beside the patches"});
+  f.add("final_norm", vit.final_norm, {.help = "a norm after the blocks"});
   f.add("kernel", kernel, kKernels, {.help = "how images are brought to size"});
   f.add("mean", stats.mean, {.help = "mean of the pixels, scaled to [0, 1]"});
   f.add("std", stats.std, {.help = "standard deviation of the pixels", .min = 0, .above_min = true});
 }
 
 std::string write_backbone(const fs::path& folder, const Vit& vit, const BackboneConfig& config) {
-  fs::create_directories(folder);
-  std::vector<at::Tensor> keep;
-  const KeyMap map = timm_key_map(config.vit);
-  for (const auto& item : vit_tensors(vit)) {
-    const bool written = std::any_of(map.rules.begin(), map.rules.end(), [&](const KeyRule& rule) {
-      return std::find(rule.ours.begin(), rule.ours.end(), item.first) != rule.ours.end();
-    });
-    invariant(written, "the export has no name for ", item.first);
+  PortableVit net = portable({.config = config, .vit = vit, .origin = ""});
+  const std::string reason = why_not_timm(net);
+  if (reason.empty()) {
+    write_timm_folder(folder, net);
+    return reason;
   }
-  const NamedTensors tensors = export_weights(vit_tensors(vit), map);
-  write_safetensors(folder / kWeights, to_views(tensors, keep), {{"format", "pt"}});
-  const std::string reason = why_not_timm(config.vit);
-  if (reason.empty()) write_json_atomic(folder / "config.json", timm_config(config));
-  write_json_atomic(folder / kOurConfig, to_json(config));
+  rewrite_for_timm(net);
+  fs::create_directories(folder);
+  write_weights(folder / kWeights, named_in(timm_dialect(net.vit), net, "the export"), at::kFloat);
+  write_json_atomic(folder / kOwnConfig, to_json(*net.own));
   return reason;
+}
+
+void write_plain_backbone(const fs::path& folder, const PortableVit& net, at::ScalarType dtype) {
+  check(net.head.classes == 0 && !net.head.norm && net.head.pool != Pool::kAttention && net.embed == 0,
+        "export: our own file holds the network without classifier and projection; leave them out by head=false");
+  NamedTensors tensors = net.tensors;
+  for (auto& [name, tensor] : tensors) name = name.substr(std::string_view("vit.").size());
+  std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  fs::create_directories(folder);
+  write_weights(folder / kWeights, tensors, dtype);
+  write_json_atomic(folder / kOwnConfig, to_json(BackboneConfig{net.vit, net.stats, net.kernel}));
+}
+
+bool is_our_own(const fs::path& path) {
+  if (fs::is_regular_file(path)) return path.filename() == "last";
+  for (const char* name : {kOwnConfig, "state.json", "export", "checkpoints"}) {
+    if (fs::exists(path / name)) return true;
+  }
+  return false;
 }
 
 Backbone open_backbone(const fs::path& named) {
   const bool is_last = fs::is_regular_file(named) && named.filename() == "last";  // the pointer beside the checkpoints
   const fs::path path = is_last ? named.parent_path() / read_file(named, kMaxPointerBytes) : named;
-  check(fs::is_directory(path), path.string(),
-        ": not a folder; expected a run, a checkpoint, an exported backbone or a CLIP folder");
+  check(fs::exists(path), path.string(),
+        ": does not exist; expected a run, a checkpoint, an exported backbone or weights of another program");
   Backbone out;
-  if (fs::exists(path / kOurConfig)) {
+  if (fs::exists(path / kOwnConfig)) {
     out = open_export(path);
   } else if (fs::exists(path / "state.json")) {
     out = open_checkpoint(path);
@@ -201,10 +151,10 @@ Backbone open_backbone(const fs::path& named) {
   } else if (const fs::path newest = newest_checkpoint(path); !newest.empty()) {
     out = open_checkpoint(newest);
   } else {
-    check(fs::exists(path / "config.json"), path.string(),
+    check(!fs::is_empty(path), path.string(),
           ": holds none of lacuna.json (exported backbone), state.json (checkpoint), export/ or checkpoints/ (run), "
-          "config.json (CLIP folder)");
-    out = open_clip(path);
+          "model.safetensors (another program's weights)");
+    out = open_foreign(path);
   }
   out.vit->eval();
   return out;

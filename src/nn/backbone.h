@@ -28,6 +28,9 @@ struct BackboneConfig {
   void fields(Fields& f);
 };
 
+// Our exact configuration of an exported network.
+inline constexpr const char* kOwnConfig = "lacuna.json";
+
 struct Backbone {
   BackboneConfig config;
   Vit vit{nullptr};
@@ -39,11 +42,21 @@ struct Backbone {
 // timm cannot express this network (config.json is then left out).
 std::string write_backbone(const std::filesystem::path& folder, const Vit& vit, const BackboneConfig& config);
 
+// The network under our own names: model.safetensors and lacuna.json. Throws Error for one with a classifier or a
+// projection, which have no place there.
+struct PortableVit;
+void write_plain_backbone(const std::filesystem::path& folder, const PortableVit& net,
+                          at::ScalarType dtype = at::kFloat);
+
 // The state of a checkpoint carries the configuration under "backbone" and the tensors under this prefix.
 inline constexpr const char* kCheckpointVit = "model.student.vit.";
 
+// Whether the path is a run, a checkpoint or an export of this program.
+bool is_our_own(const std::filesystem::path& path);
+
 // Opens a folder written by write_backbone, a checkpoint folder, a run folder (its export, else its newest checkpoint)
-// or a CLIP folder (vision tower without projection). Throws Error that says what was looked for and what was found.
+// or whatever opens as a frozen ViT (without projection and classifier). Throws Error that says what was looked for and
+// what was found.
 Backbone open_backbone(const std::filesystem::path& path);
 
 // The network with the same configuration and freshly initialised weights: the baseline of every evaluation.

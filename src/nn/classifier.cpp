@@ -5,7 +5,9 @@
 namespace lacuna {
 
 AttentionPoolImpl::AttentionPoolImpl(const VitConfig& c)
-    : qkv(register_module("qkv", Linear(c.width, 3 * c.width))),
+    : q(register_module("q", Linear(c.width, c.width))),
+      k(register_module("k", Linear(c.width, c.width))),
+      v(register_module("v", Linear(c.width, c.width))),
       proj(register_module("proj", Linear(c.width, c.width))),
       norm(register_module("norm", LayerNorm(c.width, c.norm_eps))),
       mlp(register_module("mlp", Mlp(c.width, c.hidden, c.activation))),
@@ -14,10 +16,8 @@ AttentionPoolImpl::AttentionPoolImpl(const VitConfig& c)
 }
 
 at::Tensor AttentionPoolImpl::forward(const at::Tensor& tokens) {
-  const int64_t width = probe.size(2);
-  const at::Tensor query = at::linear(probe, qkv->weight.slice(0, 0, width), qkv->bias.slice(0, 0, width));
-  const auto kv = at::linear(tokens, qkv->weight.slice(0, width), qkv->bias.slice(0, width)).chunk(2, -1);
-  const at::Tensor pooled = proj(attend(query.expand({tokens.size(0), 1, width}), kv[0], kv[1], heads_));  // [B,1,D]
+  const at::Tensor query = q(probe).expand({tokens.size(0), 1, -1});
+  const at::Tensor pooled = proj(attend(query, k(tokens), v(tokens), heads_));  // [B,1,D]
   return (pooled + mlp(norm(pooled))).select(1, 0);
 }
 

@@ -22,7 +22,7 @@ class AttentionPoolImpl : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& tokens);      // [B,T,D] -> [B,D]
 
   at::Tensor probe;  // [1,1,D]
-  Linear qkv, proj;
+  Linear q, k, v, proj;
   LayerNorm norm;
   Mlp mlp;
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/export_folder.h"
 #include "nn/json_reader.h"
 #include "nn/preprocessing.h"
 #include "nn/vit_names.h"
@@ -16,6 +17,7 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 constexpr std::size_t kMaxConfigBytes = 16u << 20;
+constexpr int64_t kOldEndId = 2;  // that early configurations of transformers carry by mistake
 
 // The fallbacks are transformers' own: save_pretrained may leave out what equals them.
 VitConfig read_vision(const Json& json, const std::string& where) {
@@ -56,7 +58,7 @@ TextConfig read_text(const Json& json, const std::string& where) {
   check(c.width % c.heads == 0, where, ": hidden_size ", c.width, " is not divisible into num_attention_heads ",
         c.heads);
   check(c.end_id < c.vocabulary, where, ": eos_token_id ", c.end_id, " is outside the vocabulary of ", c.vocabulary);
-  c.pool_at_largest_id = c.end_id == 2;  // the id that early configurations of transformers carry by mistake
+  c.pool_at_largest_id = c.end_id == kOldEndId;
   return c;
 }
 
@@ -101,32 +103,17 @@ Json config_json(const ClipConfig& c) {
                  {"image_size", v.image_side},
                  {"patch_size", v.patch_side},
                  {"num_channels", 3}});
+  const bool old_end = c.text.end_id == kOldEndId;
   Json text =
       tower_json(c.text.width, c.text.depth, c.text.heads, c.text.hidden, c.text.norm_eps, c.text.activation, c.embed);
   text.update({{"model_type", "clip_text_model"},
                {"vocab_size", c.text.vocabulary},
                {"max_position_embeddings", c.text.context},
-               {"bos_token_id", c.text.end_id - 1},
+               {"bos_token_id", (old_end ? c.text.vocabulary : c.text.end_id + 1) - 2},
                {"eos_token_id", c.text.end_id},
-               {"pad_token_id", c.text.end_id}});
+               {"pad_token_id", old_end ? 1 : c.text.end_id}});
   return {{"architectures", {"CLIPModel"}}, {"model_type", "clip"}, {"projection_dim", c.embed},
           {"vision_config", vision},        {"text_config", text},  {"logit_scale_init_value", 2.6592}};
-}
-
-Json preprocessor_json(const ClipConfig& c) {
-  const int64_t side = c.vision.image_side;
-  return {{"image_processor_type", "CLIPImageProcessor"},
-          {"do_resize", true},
-          {"size", {{"shortest_edge", side}}},
-          {"resample", kernel_code(c.kernel)},
-          {"do_center_crop", true},
-          {"crop_size", {{"height", side}, {"width", side}}},
-          {"do_convert_rgb", true},
-          {"do_rescale", true},
-          {"rescale_factor", 1.0 / 255.0},
-          {"do_normalize", true},
-          {"image_mean", c.stats.mean},
-          {"image_std", c.stats.std}};
 }
 
 }  // namespace
@@ -205,15 +192,23 @@ std::string why_not_clip(const VitConfig& v) {
   return "";
 }
 
-void write_clip_folder(const fs::path& folder, const ClipConfig& config, const NamedTensors& tensors) {
+std::string why_not_clip(const TextConfig& words) {
+  return words.causal ? "" : "transformers' CLIP reads captions from left to right, each word seeing those before it";
+}
+
+void write_clip_folder(const fs::path& folder, const ClipConfig& config, const NamedTensors& tensors,
+                       at::ScalarType dtype) {
   const KeyMap map = clip_key_map(config);
   const NamedTensors named = export_weights(tensors, map);
   invariant(named.size() >= map.rules.size(), "CLIP export: ", named.size(), " tensors for ", map.rules.size(),
             " rules");
   fs::create_directories(folder);
-  std::vector<at::Tensor> keep;
-  write_safetensors(folder / "model.safetensors", to_views(named, keep), {{"format", "pt"}});
-  write_json_atomic(folder / "preprocessor_config.json", preprocessor_json(config));
+  write_weights(folder / "model.safetensors", named, dtype);
+  write_json_atomic(folder / "preprocessor_config.json", processor_json({.name = "CLIPImageProcessor",
+                                                                         .crops = true,
+                                                                         .side = config.vision.image_side,
+                                                                         .stats = config.stats,
+                                                                         .kernel = config.kernel}));
   write_json_atomic(folder / "config.json", config_json(config));
 }
 

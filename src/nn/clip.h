@@ -49,8 +49,10 @@ ClipVision load_clip_vision(const std::filesystem::path& folder, const ClipConfi
 
 // Why transformers' CLIP cannot express this vision tower; empty when it can.
 std::string why_not_clip(const VitConfig& vision);
+std::string why_not_clip(const TextConfig& words);  // nor this text tower
 
 // Writes the folder. `tensors` must hold all names that clip_key_map lists.
-void write_clip_folder(const std::filesystem::path& folder, const ClipConfig& config, const NamedTensors& tensors);
+void write_clip_folder(const std::filesystem::path& folder, const ClipConfig& config, const NamedTensors& tensors,
+                       at::ScalarType dtype = at::kFloat);
 
 }  // namespace lacuna

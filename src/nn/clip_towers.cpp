@@ -69,17 +69,16 @@ void describe_text(const fs::path& folder, TextConfig& c, std::vector<std::strin
 }  // namespace
 
 ClipFile find_clip(const fs::path& path) {
-  const fs::path weights = find_weights(path);
-  const fs::path folder = weights.has_parent_path() ? weights.parent_path() : fs::path(".");
-  const TensorFile file(weights);
-  ClipFile out{.config = {}, .names = ClipNames::kTransformers, .weights = weights, .notes = {}};
+  const TensorFile file = open_weights(path);
+  const fs::path folder = file.path().has_parent_path() ? file.path().parent_path() : fs::path(".");
+  ClipFile out{.config = {}, .names = ClipNames::kTransformers, .weights = path, .notes = {}};
   const NamedVit vision{&openai_clip_family(), ""};
   if (!bears_marks(file, vision)) {
     out.config = read_clip_config(folder);
   } else {
     const bool custom = file.has("text.token_embedding.weight");
     out.names = custom ? ClipNames::kCustomText : ClipNames::kOpenAi;
-    const DescribedVit described = describe(folder, vision, measure(file, vision));
+    const DescribedVit described = describe(file, vision, measure(file, vision));
     out.config.vision = described.measures.vit;
     out.config.embed = described.measures.embed;
     out.config.stats = described.pixels.stats;
@@ -87,7 +86,7 @@ ClipFile find_clip(const fs::path& path) {
     out.notes = described.notes;
     out.config.text = measure_text(file, custom ? "text." : "", out.config.vision);
     describe_text(folder, out.config.text, out.notes);
-    check(out.config.embed > 0, weights.string(), ": has no projection into the common space (visual.proj)");
+    check(out.config.embed > 0, file.path().string(), ": has no projection into the common space (visual.proj)");
   }
   out.config.logit_bias = file.has("logit_bias");
   check_plausible(file, about_parameters(out.config.vision) + about_parameters(out.config.text),
@@ -104,7 +103,7 @@ Clip read_clip(const fs::path& path) {
             .logit_scale = at::zeros({}),
             .logit_bias = at::zeros({}),
             .notes = std::move(file.notes)};
-  import_weights(TensorFile(file.weights), clip_key_map(file.config, file.names), clip.tensors());
+  import_weights(open_weights(file.weights), clip_key_map(file.config, file.names), clip.tensors());
   clip.vision->eval();
   clip.text->eval();
   return clip;

@@ -126,7 +126,7 @@ at::Tensor DvaeEncoderImpl::forward(const at::Tensor& mapped, const Tap& tap) {
 at::Tensor DvaeEncoderImpl::ids(const at::Tensor& images01) { return logits(images01).argmax(1).flatten(1); }
 
 DvaeEncoder open_dvae(const std::filesystem::path& path) {
-  const TensorFile file(find_weights(path));
+  const TensorFile file = open_weights(path);
   const DvaeConfig config = dvae_config(file);
   DvaeEncoder encoder(config);
   import_weights(file, dvae_key_map(config), named_tensors(*encoder));

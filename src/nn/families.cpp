@@ -78,10 +78,11 @@ Rows text_rows() {
 }
 
 Rows siglip_rows() {
+  const std::string pool = "attention_pool.";
   Rows head = {{{"vit.patch_embed.bias"}, {"{p}embeddings.patch_embedding.bias"}},
-               {{"attention_pool.probe"}, {"{p}head.probe"}},
-               {{"attention_pool.qkv.weight"}, {"{p}head.attention.in_proj_weight"}},
-               {{"attention_pool.qkv.bias"}, {"{p}head.attention.in_proj_bias"}}};
+               {{pool + "probe"}, {"{p}head.probe"}},
+               {{pool + "q.weight", pool + "k.weight", pool + "v.weight"}, {"{p}head.attention.in_proj_weight"}},
+               {{pool + "q.bias", pool + "k.bias", pool + "v.bias"}, {"{p}head.attention.in_proj_bias"}}};
   add_layer(head, "attention_pool.proj", "{p}head.attention.out_proj");
   add_layer(head, "attention_pool.norm", "{p}head.layernorm");
   add_layer(head, "attention_pool.mlp.fc1", "{p}head.mlp.fc1");
@@ -113,6 +114,7 @@ Rows openai_text_rows() {
 // Embedding and end of transformers' ViT, BEiT and DINOv2.
 Rows transformers_rows() {
   Rows rows = {{{"vit.cls_token"}, {"{p}embeddings.cls_token"}},
+               {{"vit.reg_token"}, {"{p}embeddings.register_tokens"}},
                {{"vit.pos_embed"}, {"{p}embeddings.position_embeddings"}},
                {{"vit.patch_embed.weight"}, {"{p}embeddings.patch_embeddings.projection.weight"}, Layout::kConvolution},
                {{"vit.patch_embed.bias"}, {"{p}embeddings.patch_embeddings.projection.bias"}}};
@@ -156,10 +158,42 @@ Rows dinov2_rows() {
                          {"mlp.fc2", "mlp.weights_out"}})});
 }
 
-// timm's ViT and BEiT; the official code of BEiT, CAE, MAE, DINO and DINOv2 names its encoders alike.
+// SigLIP's pooling in timm.
+Rows timm_pool_rows() {
+  const std::string pool = "attention_pool.";
+  Rows rows = {{{pool + "probe"}, {"{p}attn_pool.latent"}}};
+  for (const std::string leaf : {".weight", ".bias"}) {
+    rows.push_back({{pool + "q" + leaf}, {"{p}attn_pool.q" + leaf}});
+    rows.push_back({{pool + "k" + leaf, pool + "v" + leaf}, {"{p}attn_pool.kv" + leaf}});
+  }
+  for (const std::string layer : {"proj", "norm", "mlp.fc1", "mlp.fc2"})
+    add_layer(rows, pool + layer, "{p}attn_pool." + layer);
+  return rows;
+}
+
+// What EVA-02 adds to a block, as timm and as its official code name it.
+Rows eva_rows() {
+  const std::string block = "{p}blocks.{i}.", ours = kBlock, attn = block + "attn.", mlp = block + "mlp.";
+  Rows rows = {{{ours + "attn.qkv.weight"}, {attn + "q_proj.weight", attn + "k_proj.weight", attn + "v_proj.weight"}},
+               {{ours + "attn.q_bias"}, {attn + "q_proj.bias"}},
+               {{ours + "attn.v_bias"}, {attn + "v_proj.bias"}}};
+  for (const std::string leaf : {".weight", ".bias"}) {
+    rows.push_back({{ours + "mlp.fc1" + leaf}, {mlp + "fc1_g" + leaf, mlp + "fc1_x" + leaf}});
+    rows.push_back({{ours + "mlp.fc1" + leaf}, {mlp + "w1" + leaf, mlp + "w2" + leaf}});
+  }
+  return joined({rows, layers(kBlock, block,
+                              {{"attn.norm", "attn.norm"},
+                               {"attn.norm", "attn.inner_attn_ln"},
+                               {"mlp.norm", "mlp.norm"},
+                               {"mlp.norm", "mlp.ffn_ln"}})});
+}
+
+// timm's ViT, BEiT and EVA; the official code of BEiT, CAE, MAE, DINO, DINOv2 and EVA names its encoders alike.
 Rows timm_rows() {
   const std::string block = "{p}blocks.{i}.", ours = kBlock, table = "relative_position_bias_table";
   Rows rows = {{{"vit.cls_token"}, {"{p}cls_token"}},
+               {{"vit.reg_token"}, {"{p}reg_token"}},
+               {{"vit.reg_token"}, {"{p}register_tokens"}},  // DINOv2's own name
                {{"vit.pos_embed"}, {"{p}pos_embed"}},
                {{"vit.patch_embed.weight"}, {"{p}patch_embed.proj.weight"}, Layout::kConvolution},
                {{"vit.patch_embed.bias"}, {"{p}patch_embed.proj.bias"}},
@@ -177,14 +211,27 @@ Rows timm_rows() {
   add_layer(rows, "vit.norm", "{p}norm");
   add_layer(rows, "fc_norm", "{p}fc_norm");
   add_layer(rows, "head", "{p}head");
-  return joined({rows, layers(kBlock, block,
-                              {{"attn.proj", "attn.proj"},
-                               {"norm1", "norm1"},
-                               {"norm2", "norm2"},
-                               {"mlp.fc1", "mlp.fc1"},
-                               {"mlp.fc2", "mlp.fc2"},
-                               {"mlp.fc1", "mlp.w12"},
-                               {"mlp.fc2", "mlp.w3"}})});
+  return joined({rows, timm_pool_rows(),
+                 layers(kBlock, block,
+                        {{"attn.proj", "attn.proj"},
+                         {"norm1", "norm1"},
+                         {"norm2", "norm2"},
+                         {"mlp.fc1", "mlp.fc1"},
+                         {"mlp.fc2", "mlp.fc2"},
+                         {"mlp.fc1", "mlp.w12"},
+                         {"mlp.fc2", "mlp.w3"}}),
+                 eva_rows()});
+}
+
+// A timm network as the image tower of a CLIP: its head, or a layer behind it, is the projection.
+Rows timm_tower_rows() {
+  Rows rows = timm_rows(), projection = {{{"projection.weight"}, {"visual.head.proj.weight"}},
+                                         {{"projection.bias"}, {"visual.head.proj.bias"}},
+                                         {{"projection.weight"}, {"image_projection"}, Layout::kTransposed}};  // SLIP
+  for (NameRow& row : rows) {
+    if (row.ours[0].starts_with("head.")) row.ours[0] = "projection" + row.ours[0].substr(4);
+  }
+  return joined({rows, projection});
 }
 
 Rows vqkd_rows() {
@@ -221,6 +268,7 @@ const Unneeded kTransformersHeads = {
     {"{p}pooler.", "pooling head"},
     {"lm_head.", "pretraining head"},
     {"decoder.", "pretraining decoder"},
+    {"{p}embeddings.position_ids", "an index table"},
     {"{p}embeddings.mask_token", "pretraining token"},
     {"{p}encoder.relative_position_bias.relative_position_index", "an index table"},
     {"{p}encoder.layer.{i}.attention.attention.relative_position_bias.relative_position_index", "an index table"}};
@@ -228,15 +276,22 @@ const Unneeded kTransformersHeads = {
 const Unneeded kTimmHeads = {{"{p}head.", "classification head"},
                              {"{p}fc_norm.", "norm of the classification head"},
                              {"{p}lm_head.", "pretraining head"},
+                             {"{p}attn_pool.", "attention pooling head"},
                              {"{p}mask_token", "pretraining token"},
+                             {"{p}cls_pt_layers.", "layers of BEiT v2's class token in pretraining"},
                              {"decoder_", "pretraining decoder of MAE"},
+                             {"{p}rope.freqs_", "a fixed table of EVA-02"},
+                             {"{p}blocks.{i}.attn.rope.freqs_", "a fixed table of EVA-02"},
                              {"{p}rel_pos_bias.relative_position_index", "an index table"},
                              {"{p}blocks.{i}.attn.relative_position_index", "an index table"}};
 
 const Unneeded kCaeParts = {{"{p}mask_token", "pretraining token"},
                             {"mask_token", "pretraining token"},
-                            {"teacher.", "the momentum encoder"},
+                            {"teacher.", "the target encoder"},
+                            {"alignment_encoder.", "the target encoder"},
+                            {"rd_pos_embed", "positions of the regressor"},
                             {"regresser.", "the regressor"},
+                            {"pretext_neck.", "the regressor and the decoder"},
                             {"encoder_to_regresser", "input of the regressor"},
                             {"encoder_to_decoder", "input of the decoder"},
                             {"decoder.", "the decoder"}};
@@ -255,7 +310,7 @@ const Unneeded kVqkdParts = {{"decoder.", "the decoder"},
 
 const Family& clip_family() {
   static const Family kFamily = {.name = "CLIP (transformers)",
-                                 .prefixes = {"vision_model."},
+                                 .prefixes = {"vision_model.", ""},
                                  .marks = {"{p}embeddings.class_embedding", "{p}embeddings.patch_embedding.weight"},
                                  .foreign = {},
                                  .rows = clip_rows(),
@@ -263,7 +318,8 @@ const Family& clip_family() {
                                  .config = ConfigKind::kTransformers,
                                  .norm_eps = 1e-5,
                                  .activation = "quick_gelu",
-                                 .stats = kClipStats};
+                                 .stats = kClipStats,
+                                 .model_types = {"clip", "clip_vision_model", "metaclip_2", "metaclip_2_vision_model"}};
   return kFamily;
 }
 
@@ -297,6 +353,9 @@ const std::vector<Family>& vit_families() {
     siglip_text.emplace_back("{p}head.", "attention pooling head");
     Unneeded cae = kTimmHeads;
     cae.insert(cae.end(), kCaeParts.begin(), kCaeParts.end());
+    Unneeded tower = kTimmHeads;
+    tower.insert(tower.end(), kOpenAiTextSide.begin(), kOpenAiTextSide.end());
+    tower.emplace_back("image_mlp.", "head of self-supervision");
     const std::string patches = "{p}embeddings.patch_embeddings.projection.weight";
     return std::vector<Family>{
         clip_family(),
@@ -309,35 +368,48 @@ const std::vector<Family>& vit_families() {
          .config = ConfigKind::kTransformers,
          .norm_eps = 1e-6,
          .activation = "gelu_pytorch_tanh",
-         .stats = {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}}},
+         .stats = {{0.5, 0.5, 0.5}, {0.5, 0.5, 0.5}},
+         .model_types = {"siglip", "siglip_vision_model"}},
         openai_clip_family(),
         {.name = "DINOv2 (transformers)",
-         .prefixes = {"", "dinov2."},
+         .prefixes = {"", "dinov2.", "dinov2_with_registers."},
          .marks = {patches, "{p}encoder.layer.0.norm1.weight"},
          .foreign = {},
          .rows = dinov2_rows(),
          .unneeded = kTransformersHeads,
-         .config = ConfigKind::kTransformers},
+         .config = ConfigKind::kTransformers,
+         .model_types = {"dinov2", "dinov2_with_registers"},
+         .any_side = true},
         {.name = "ViT or BEiT (transformers)",
-         .prefixes = {"", "vit.", "beit.", "data2vec_vision."},
+         .prefixes = {"", "vit.", "beit.", "data2vec_vision.", "deit.", "ijepa."},
          .marks = {patches, "{p}encoder.layer.0.layernorm_before.weight"},
          .foreign = {},
          .rows = transformers_vit_rows(),
          .unneeded = kTransformersHeads,
          .config = ConfigKind::kTransformers,
-         .norm_eps = 1e-12},
+         .norm_eps = 1e-12,
+         .model_types = {"vit", "vit_mae", "vit_msn", "beit", "data2vec-vision", "deit", "ijepa"}},
         {.name = "ViT or BEiT (timm)",
          .prefixes = {""},
-         .marks = {"{p}patch_embed.proj.weight", "{p}blocks.0.attn.qkv.weight"},
+         .marks = {"{p}patch_embed.proj.weight", "{p}blocks.0.norm1.weight"},
          .foreign = {},
          .rows = timm_rows(),
          .unneeded = kTimmHeads},
+        {.name = "CLIP with a timm tower (OpenCLIP, SLIP)",
+         .prefixes = {"visual.trunk.", "visual."},
+         .marks = {"{p}patch_embed.proj.weight", "{p}blocks.0.norm1.weight"},
+         .foreign = {},
+         .rows = timm_tower_rows(),
+         .unneeded = tower,
+         .config = ConfigKind::kOpenClipTimm,
+         .stats = kClipStats},
         {.name = "CAE encoder",
          .prefixes = {"encoder."},
          .marks = {"{p}patch_embed.proj.weight", "{p}blocks.0.attn.qkv.weight"},
          .foreign = {"encode_task_layer.0.weight"},
          .rows = timm_rows(),
-         .unneeded = cae},
+         .unneeded = cae,
+         .heads = {{192, 12}, {384, 12}, {768, 12}, {1024, 16}}},
     };
   }();
   return kFamilies;

@@ -23,7 +23,8 @@ struct NameRow {
 };
 
 // Whose configuration lies beside the files of a family.
-enum class ConfigKind { kTransformers, kTimm, kOpenClip };
+// kOpenClipTimm: OpenCLIP's, of a tower that it takes from timm.
+enum class ConfigKind { kTransformers, kTimm, kOpenClip, kOpenClipTimm };
 
 struct Family {
   std::string name;
@@ -37,6 +38,9 @@ struct Family {
   double norm_eps = 1e-6;
   const char* activation = "gelu";  // transformers' name
   PixelStats stats = kImageNetStats;
+  std::vector<std::string> model_types = {};            // transformers' names of networks that compute this
+  std::vector<std::pair<int64_t, int64_t>> heads = {};  // (width, heads) where no configuration tells
+  bool any_side = false;  // its program resizes positions to whatever image comes, without being asked
 };
 
 // In the order in which they are tried.

@@ -1,5 +1,5 @@
 #pragma once
-// Vision transformers trained elsewhere, read from safetensors: the teachers and the baselines. A folder or a file is
+// Vision transformers trained elsewhere, read from files: the teachers and the baselines. A folder or a file is
 // understood by what it holds (names and shapes of tensors, config.json beside them), not by its name: the families are
 // the tables of nn/vit_names.
 
@@ -19,6 +19,7 @@ struct FrozenVit {
   Linear projection{nullptr};  // CLIP's matrix into the common space, weight [K,D]; null in other families
   PixelStats stats = kImageNetStats;
   Kernel kernel = Kernel::kBicubic;
+  Framing framing = {};
   std::string family;
   std::filesystem::path path;      // the file of the weights
   std::vector<std::string> notes;  // what the file does not say and had to be assumed, for reports
@@ -26,13 +27,13 @@ struct FrozenVit {
   int64_t embed() const { return projection ? projection->weight.size(0) : vit->config().width; }
 };
 
-// Opens CLIP (transformers, OpenAI, OpenCLIP), SigLIP, DINOv2, ViT, BEiT (transformers and timm), CAE's encoder, or our
-// own export, checkpoint or run. Strict: every tensor is used or known and unneeded, every size in a configuration
-// agrees with the tensors; otherwise Error says which does not. Another `image_side` than the file's resizes learned
-// positions as `how` says and relative bias tables by BEiT's spline. The network comes in float32, on the CPU, in
-// evaluation mode.
+// Opens CLIP (transformers, OpenAI, OpenCLIP), SigLIP, DINOv2, ViT, BEiT, EVA (transformers and timm), CAE's encoder,
+// or our own export, checkpoint or run. Strict: every tensor is used or known and unneeded, every size in a
+// configuration agrees with the tensors; otherwise Error says which does not. Another `image_side` than the file's
+// resizes learned positions as `how` says and relative bias tables by BEiT's spline. `activation` overrides the
+// configuration's. The network comes in float32, on the CPU, in evaluation mode.
 FrozenVit open_frozen_vit(const std::filesystem::path& path, std::optional<int64_t> image_side = {},
-                          PositionResize how = PositionResize::kByScale);
+                          PositionResize how = PositionResize::kByScale, std::optional<Activation> activation = {});
 
 // The same with its pooling and classification head, at its own size: pre-logits and logits as timm and transformers
 // give them.
@@ -40,6 +41,7 @@ struct FrozenClassifier {
   Classifier model{nullptr};
   PixelStats stats = kImageNetStats;
   Kernel kernel = Kernel::kBicubic;
+  Framing framing = {};
   std::string family;
   std::vector<std::string> notes;
 };

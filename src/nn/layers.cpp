@@ -38,12 +38,17 @@ at::Tensor activate(const at::Tensor& x, Activation activation) {
   return x;
 }
 
-MlpImpl::MlpImpl(int64_t width, int64_t hidden, Activation activation)
+MlpImpl::MlpImpl(int64_t width, int64_t hidden, Activation activation, std::optional<double> norm_eps)
     : fc1(register_module("fc1", Linear(width, activation == Activation::kSwiGlu ? 2 * hidden : hidden))),
       fc2(register_module("fc2", Linear(hidden, width))),
-      activation_(activation) {}
+      activation_(activation) {
+  if (norm_eps) norm = register_module("norm", LayerNorm(hidden, *norm_eps));
+}
 
-at::Tensor MlpImpl::forward(const at::Tensor& x) { return fc2(activate(fc1(x), activation_)); }
+at::Tensor MlpImpl::forward(const at::Tensor& x) {
+  const at::Tensor inner = activate(fc1(x), activation_);
+  return fc2(norm ? norm(inner) : inner);
+}
 
 at::Tensor unit_length(const at::Tensor& x, double floor) {
   return x / at::linalg_vector_norm(x, 2, -1, /*keepdim=*/true).clamp_min(floor);

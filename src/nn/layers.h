@@ -2,6 +2,8 @@
 // The small modules everything is built from. They allocate parameters without initialising them: nn/init fills them,
 // keyed by their names, so that a weight does not depend on the order of construction.
 
+#include <optional>
+
 #include "nn/torch.h"
 
 namespace lacuna {
@@ -51,10 +53,12 @@ at::Tensor activate(const at::Tensor& x, Activation activation);
 
 class MlpImpl : public torch::nn::Module {
  public:
-  MlpImpl(int64_t width, int64_t hidden, Activation activation);
+  // With `norm_eps` a LayerNorm of the hidden activations stands before the second layer (EVA-02's sub-LN).
+  MlpImpl(int64_t width, int64_t hidden, Activation activation, std::optional<double> norm_eps = {});
   at::Tensor forward(const at::Tensor& x);
 
-  Linear fc1, fc2;  // fc1 has twice the hidden rows for SwiGLU
+  Linear fc1, fc2;          // fc1 has twice the hidden rows for SwiGLU
+  LayerNorm norm{nullptr};  // null without it
 
  private:
   Activation activation_;

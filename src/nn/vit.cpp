@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "nn/position.h"
+#include "nn/rotary.h"
 #include "nn/shapes.h"
 
 namespace lacuna {
@@ -27,7 +28,9 @@ BlockConfig block_config(const VitConfig& c) {
           .activation = c.activation,
           .qkv_bias = c.qkv_bias,
           .layer_scale = c.layer_scale,
-          .norm_eps = c.norm_eps};
+          .norm_eps = c.norm_eps,
+          .attention_norm = c.attention_norm,
+          .mlp_norm = c.mlp_norm};
 }
 
 VitConfig named_vit(std::string_view name) {
@@ -64,6 +67,11 @@ void validate(const VitConfig& c) {
   check(!fixed || c.width % 4 == 0, "student: sin-cos positions need a width divisible by 4, found ", c.width);
   check(c.class_token || c.relative_bias == RelativeBiasKind::kNone,
         "student: a relative position bias needs a class token, whose pairs have rows in its table");
+  check(c.registers >= 0, "student: the number of registers must not be negative");
+  check(c.registers == 0 || c.relative_bias == RelativeBiasKind::kNone,
+        "student: a relative position bias has no rows for registers; choose one of the two");
+  check(!c.rotary_grid || (*c.rotary_grid > 0 && c.width / c.heads % 4 == 0),
+        "student: rotary positions need heads of a width divisible by 4, found ", c.width / c.heads);
 }
 
 at::Tensor unfold_patches(const at::Tensor& images, int64_t p) {
@@ -84,6 +92,8 @@ VitImpl::VitImpl(const VitConfig& c)
       config_(c) {
   validate(c);
   if (c.class_token) cls_token = register_parameter("cls_token", torch::empty({1, 1, c.width}));
+  if (c.registers > 0) reg_token = register_parameter("reg_token", torch::empty({1, c.registers, c.width}));
+  if (c.rotary_grid) rotary_ = rotary_table(c.grid(), *c.rotary_grid, c.width / c.heads);
   if (c.final_norm) norm = register_module("norm", LayerNorm(c.width, c.norm_eps));
   switch (c.positions) {
     case Positions::kNone:
@@ -121,7 +131,17 @@ at::Tensor VitImpl::with_positions(const at::Tensor& patch_tokens, const at::Ten
     patch = patch_tokens + positions;
     if (cls.defined()) cls = cls + pos_embed.slice(1, 0, 1);
   }
-  return cls.defined() ? at::cat({cls.expand({batch, 1, config_.width}), patch}, 1) : patch;  // [B,C+T,D]
+  std::vector<at::Tensor> parts = {patch};
+  if (cls.defined()) parts.insert(parts.begin(), cls.expand({batch, 1, config_.width}));
+  if (reg_token.defined()) parts.push_back(reg_token.expand({batch, -1, -1}));
+  return parts.size() == 1 ? patch : at::cat(parts, 1);
+}
+
+at::Tensor VitImpl::rotation(int64_t batch, const at::Tensor& rows, const at::Tensor& like) {
+  if (!rotary_.defined()) return {};
+  const at::ScalarType dtype = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  rotary_ = rotary_.to(like.device());
+  return rotation_of(rotary_.to(dtype), batch, rows, config_.class_tokens(), config_.registers);
 }
 
 at::Tensor VitImpl::relative_bias(int64_t i, int64_t batch, const at::Tensor& rows) {
@@ -138,15 +158,25 @@ at::Tensor VitImpl::run_blocks(const at::Tensor& images, const at::Tensor& rows,
 
 at::Tensor VitImpl::run_patches(const at::Tensor& patch_tokens, const at::Tensor& rows, PathDrop* drop,
                                 const Tap& tap) {
+  if (config_.registers == 0) return run_all(patch_tokens, rows, drop, tap);
+  const auto without_registers = [this](const at::Tensor& x) { return x.slice(1, 0, x.size(1) - config_.registers); };
+  const Tap shown = [&](int64_t block, const at::Tensor& x) {
+    if (tap) tap(block, without_registers(x));
+  };
+  return without_registers(run_all(patch_tokens, rows, drop, shown));
+}
+
+at::Tensor VitImpl::run_all(const at::Tensor& patch_tokens, const at::Tensor& rows, PathDrop* drop, const Tap& tap) {
   const int64_t batch = patch_tokens.size(0);
   at::Tensor x = with_positions(patch_tokens, rows);
   if (norm_pre) x = norm_pre(x);
   if (tap) tap(-1, x);
+  const at::Tensor turn = rotation(batch, rows, x);
   at::Tensor bias = relative_bias(0, batch, rows);
   for (int64_t i = 0; i < config_.depth; ++i) {
     if (i > 0 && config_.relative_bias == RelativeBiasKind::kPerBlock) bias = relative_bias(i, batch, rows);
     x = blocks->ptr<BlockImpl>(static_cast<size_t>(i))
-            ->forward(x, path_drop_rate(config_.drop_path, i, config_.depth), drop, bias);
+            ->forward(x, path_drop_rate(config_.drop_path, i, config_.depth), drop, bias, turn);
     if (tap) tap(i, x);
   }
   return x;
@@ -157,12 +187,13 @@ at::Tensor VitImpl::class_attention(const at::Tensor& images) {
   invariant(config_.class_token, "class attention of a network without class token");
   const int64_t last = config_.depth - 1;
   at::Tensor input;  // of the last block
-  run_blocks(images, {}, nullptr, [&](int64_t block, const at::Tensor& tokens) {
+  run_all(patches(images), {}, nullptr, [&](int64_t block, const at::Tensor& tokens) {
     if (block == last - 1) input = tokens;
   });
   BlockImpl& block = *blocks->ptr<BlockImpl>(static_cast<size_t>(last));
-  const at::Tensor row = block.attn->probabilities(block.norm1(input), 0, relative_bias(last, images.size(0)));
-  return row.mean(1).slice(1, 1);  // [B,H,1+N] -> [B,N]
+  const at::Tensor row = block.attn->probabilities(block.norm1(input), 0, relative_bias(last, images.size(0)),
+                                                   rotation(images.size(0), {}, input));
+  return row.mean(1).slice(1, 1, 1 + config_.patches());  // [B,H,1+N+registers] -> [B,N]
 }
 
 at::Tensor VitImpl::encode(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop) {

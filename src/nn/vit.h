@@ -35,7 +35,11 @@ struct VitConfig {
   bool pre_norm = false;  // a LayerNorm between embedding and first block, as CLIP has
   bool class_token = true;
   bool final_norm = true;  // none where a classifier normalises the pooled features instead
-  double drop_path = 0;    // maximum rate, linear over depth
+  int64_t registers = 0;   // learned tokens that take part in attention and are not handed out (Darcet et al., 2023)
+  std::optional<int64_t> rotary_grid;  // rotary positions (nn/rotary), their reference grid; none without
+  bool attention_norm = false;         // EVA-02's norm between attention and its output projection
+  bool mlp_norm = false;               // EVA-02's norm before the second layer of the MLP
+  double drop_path = 0;                // maximum rate, linear over depth
 
   int64_t grid() const { return image_side / patch_side; }
   int64_t patches() const { return grid() * grid(); }
@@ -61,7 +65,7 @@ class VitImpl : public torch::nn::Module {
 
   // Adds positions, prepends the class token, applies the blocks and the final norm -> [B,C+T,D]. `rows` [B*T] are flat
   // indices into [B*N] (equal count per sample, ascending within one); undefined means all patches.
-  // Only the patches named are embedded at all.
+  // Only the patches named are embedded at all. Registers stand behind the patches on the way and are left out here.
   at::Tensor encode(const at::Tensor& images, const at::Tensor& rows = {}, PathDrop* drop = nullptr);
 
   // The same without the final norm, calling `tap(block, tokens)` after each block (-1: the input of the first one).
@@ -85,6 +89,7 @@ class VitImpl : public torch::nn::Module {
 
   Linear patch_embed;    // weight [D, 3*P*P]: the convolution of stride P, flattened (channel, row, column)
   at::Tensor cls_token;  // [1,1,D]; undefined without a class token
+  at::Tensor reg_token;  // [1,registers,D]; undefined without registers
   at::Tensor pos_embed;  // [1,C+N,D]; a buffer when fixed, a parameter when learned, undefined when there is none
   LayerNorm norm_pre{nullptr};
   torch::nn::ModuleList blocks;
@@ -92,9 +97,13 @@ class VitImpl : public torch::nn::Module {
   LayerNorm norm{nullptr};                // null without a final norm
 
  private:
-  at::Tensor with_positions(const at::Tensor& patch_tokens, const at::Tensor& rows);
+  at::Tensor with_positions(const at::Tensor& patch_tokens, const at::Tensor& rows);  // [B,C+T+registers,D]
+  at::Tensor rotation(int64_t batch, const at::Tensor& rows, const at::Tensor& like);
+  // run_patches with the registers' rows in `tap` and in the result.
+  at::Tensor run_all(const at::Tensor& patch_tokens, const at::Tensor& rows, PathDrop* drop, const Tap& tap);
 
   VitConfig config_;
+  at::Tensor rotary_;  // rotary_table; neither a parameter nor a buffer: it is never cast, saved or averaged
 };
 TORCH_MODULE(Vit);
 

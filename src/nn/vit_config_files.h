@@ -17,8 +17,13 @@ struct DescribedVit {
   std::vector<std::string> notes;  // what no configuration says and had to be assumed
 };
 
-// Completes what the tensors told. `folder` is where the weights lie.
-DescribedVit describe(const std::filesystem::path& folder, const NamedVit& named, const VitMeasures& measures);
+// Completes what the tensors of the file told by what lies beside it. `activation` overrides what the configuration
+// says. Throws Error where the configuration contradicts the tensors, itself, or what is known of the weights.
+DescribedVit describe(const TensorFile& file, const NamedVit& named, const VitMeasures& measures,
+                      std::optional<Activation> activation = {});
+
+// The folder where the configuration of a file of weights lies.
+std::filesystem::path folder_of(const TensorFile& file);
 
 // Heads where nothing tells them: one for every 64 channels. Adds a note; Error where the width does not divide.
 int64_t assumed_heads(int64_t width, const std::string& where, std::vector<std::string>& notes);

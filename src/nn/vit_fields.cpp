@@ -14,6 +14,12 @@ void vit_fields(Fields& f, VitConfig& c) {
   f.add("relative_bias", c.relative_bias, kRelativeBiases, {.help = "relative position bias of the attention"});
   f.add("patch_bias", c.patch_bias, {.help = "bias of the patch embedding"});
   f.add("pre_norm", c.pre_norm, {.help = "a norm between embedding and first block, as CLIP has"});
+  f.add("registers", c.registers,
+        {.help = "learned tokens beside the patches that only attention sees", .min = 0, .max = 1024});
+  f.add("rotary_grid", c.rotary_grid,
+        {.help = "rotary positions whose angles span a grid of this side; auto is none", .min = 1, .max = 1024});
+  f.add("attention_norm", c.attention_norm, {.help = "a norm before the attention's output projection, as EVA-02"});
+  f.add("mlp_norm", c.mlp_norm, {.help = "a norm before the second layer of the MLP, as EVA-02"});
   f.add("norm_eps", c.norm_eps, {.help = "epsilon of the layer norms", .min = 0, .above_min = true});
   f.add("drop_path", c.drop_path,
         {.help = "largest stochastic depth rate, linear over depth",

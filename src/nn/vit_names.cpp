@@ -33,16 +33,15 @@ class Finder {
 
   // The first tensor that fills `ours` in this file, for block `block` where the name counts them; null without one.
   const TensorInfo* find(const std::string& ours, int64_t block = 0) const {
-    for (const NameRow& row : named_.family->rows) {
-      if (row.ours[0] != ours) continue;
-      const bool complete = std::all_of(row.theirs.begin(), row.theirs.end(), [&](const std::string& theirs) {
-        return file_.has(their_name(theirs, named_.prefix, block));
-      });
-      if (complete) return &file_.at(their_name(row.theirs[0], named_.prefix, block));
-    }
-    return nullptr;
+    const NameRow* row = row_of(ours, block);
+    return row == nullptr ? nullptr : &file_.at(their_name(row->theirs[0], named_.prefix, block));
   }
-  bool has(const std::string& ours) const { return find(ours) != nullptr; }
+  bool has(const std::string& ours) const { return row_of(ours, 0) != nullptr; }
+  // How many of the file's tensors, one after the other, make up `ours`.
+  int64_t parts(const std::string& ours) const {
+    const NameRow* row = row_of(ours, 0);
+    return row == nullptr ? 0 : static_cast<int64_t>(row->theirs.size());
+  }
 
   // Its shape, which must have `dimensions`.
   std::vector<int64_t> shape(const std::string& ours, size_t dimensions) const {
@@ -58,6 +57,18 @@ class Finder {
   const TensorFile& file() const { return file_; }
 
  private:
+  // The first row for `ours` whose tensors the file holds; null without one.
+  const NameRow* row_of(const std::string& ours, int64_t block) const {
+    for (const NameRow& row : named_.family->rows) {
+      if (row.ours[0] != ours) continue;
+      const bool complete = std::all_of(row.theirs.begin(), row.theirs.end(), [&](const std::string& theirs) {
+        return file_.has(their_name(theirs, named_.prefix, block));
+      });
+      if (complete) return &row;
+    }
+    return nullptr;
+  }
+
   const TensorFile& file_;
   const NamedVit& named_;
 };
@@ -70,7 +81,8 @@ int64_t root(int64_t n) {
 
 void measure_mlp(const Finder& in, VitConfig& c) {
   const std::string block = kBlock;
-  const int64_t first = in.shape(block + "mlp.fc1.weight", 2)[0], second = in.shape(block + "mlp.fc2.weight", 2)[1];
+  const int64_t first = in.shape(block + "mlp.fc1.weight", 2)[0] * in.parts(block + "mlp.fc1.weight");
+  const int64_t second = in.shape(block + "mlp.fc2.weight", 2)[1];
   check(first == second || first == 2 * second, in.file().path().string(), ": an MLP of ", first, " rows before and ",
         second, " columns after its activation is neither plain nor gated");
   c.hidden = second;
@@ -83,6 +95,8 @@ void measure_attention(const Finder& in, VitConfig& c) {
                : in.has(block + "attn.q_bias") ? QkvBias::kQueryValue
                                                : QkvBias::kNone;
   if (in.has(block + "ls1.gamma")) c.layer_scale = 1.0;
+  c.attention_norm = in.has(block + "attn.norm.weight");
+  c.mlp_norm = in.has(block + "mlp.norm.weight");
   c.relative_bias = in.has(kBlockTable)    ? RelativeBiasKind::kPerBlock
                     : in.has(kSharedTable) ? RelativeBiasKind::kShared
                                            : RelativeBiasKind::kNone;
@@ -132,6 +146,7 @@ void measure_head(const Finder& in, VitMeasures& m) {
   check(shape[0] == m.vit.width || shape[1] == m.vit.width, in.file().path().string(), ": the projection has shape ",
         shape_text(at::IntArrayRef(shape)), ", but the network's width is ", m.vit.width);
   m.embed = shape[0] == m.vit.width ? shape[1] : shape[0];
+  m.embed_bias = in.has("projection.bias");
 }
 
 std::vector<int64_t> their_shape(Layout layout, const VitConfig& c) {
@@ -186,9 +201,12 @@ VitMeasures measure(const TensorFile& file, const NamedVit& named) {
   c.heads = c.depth = 0;
   c.patch_bias = in.has("vit.patch_embed.bias");
   c.class_token = in.has("vit.cls_token");
+  if (in.has("vit.reg_token")) c.registers = in.shape("vit.reg_token", 3)[1];
   c.pre_norm = in.has("vit.norm_pre.weight");
   c.final_norm = in.has("vit.norm.weight");
   measure_attention(in, c);
+  check(c.registers == 0 || c.relative_bias == RelativeBiasKind::kNone, file.path().string(),
+        ": holds registers and relative position tables, which have no rows for them");
   measure_mlp(in, c);
   measure_grid(in, m);
   measure_head(in, m);

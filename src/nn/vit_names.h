@@ -31,6 +31,7 @@ struct VitMeasures {
   VitConfig vit;
   ClassifierConfig head;
   int64_t embed = 0;               // K of the projection; 0 without one
+  bool embed_bias = false;         // the projection has a bias
   bool positions_of_class = true;  // false where the position table has rows for patches only
   bool known_head = true;          // false where the classification head does not take one token's width
 };

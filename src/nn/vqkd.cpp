@@ -71,7 +71,7 @@ at::Tensor VqkdImpl::cosines(const at::Tensor& images) {
 at::Tensor VqkdImpl::ids(const at::Tensor& images) { return cosines(images).argmax(-1); }
 
 OpenedVqkd open_vqkd(const fs::path& path) {
-  const TensorFile file(find_weights(path));
+  const TensorFile file = open_weights(path);
   check(file.has("encode_task_layer.0.weight") && file.has("encoder.patch_embed.proj.weight"), file.path().string(),
         ": not a tokenizer of BEiT v2: it has no encode_task_layer or no encoder");
   const NamedVit named{&vqkd_family(), "encoder."};

@@ -226,6 +226,17 @@ void import_weights(const TensorFile& file, const KeyMap& map, const NamedTensor
   importer.account(map);
 }
 
+std::vector<std::pair<std::string, std::string>> unneeded_tensors(const TensorFile& file, const KeyMap& map) {
+  std::set<std::string> used;
+  for (const KeyRule& rule : map.rules) used.insert(rule.theirs.begin(), rule.theirs.end());
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const std::string& name : file.names()) {
+    const std::string* reason = used.contains(name) ? nullptr : reason_unneeded(map, name);
+    if (reason != nullptr) out.emplace_back(name, *reason);
+  }
+  return out;
+}
+
 NamedTensors export_weights(const NamedTensors& source, const KeyMap& map) {
   NamedTensors out;
   for (const KeyRule& rule : map.rules) {

@@ -47,6 +47,9 @@ struct KeyMap {
 // destination tensor must be filled; otherwise Error names the tensors, with expected and found shapes.
 void import_weights(const TensorFile& file, const KeyMap& map, const NamedTensors& destination);
 
+// The file's tensors that no rule uses and the map lists as unneeded, each with the reason.
+std::vector<std::pair<std::string, std::string>> unneeded_tensors(const TensorFile& file, const KeyMap& map);
+
 // The inverse: our tensors under the file's names (and shapes).
 NamedTensors export_weights(const NamedTensors& source, const KeyMap& map);
 

@@ -5,21 +5,21 @@
 namespace lacuna {
 namespace {
 
-at::Tensor channels(const std::array<double, 3>& values, at::Device device) {
-  return torch::tensor({values[0], values[1], values[2]}, at::kFloat).view({1, 3, 1, 1}).to(device);
+at::Tensor channels(const std::array<double, 3>& values, const at::TensorOptions& like) {
+  return torch::tensor({values[0], values[1], values[2]}, at::kDouble).view({1, 3, 1, 1}).to(like);
 }
 
 }  // namespace
 
 at::Tensor normalize_pixels(std::span<const std::uint8_t> pixels, int64_t batch, const ViewSpec& view,
-                            at::Device device) {
+                            at::Device device, at::ScalarType dtype) {
   const int64_t side = view.side;
   invariant(static_cast<int64_t>(pixels.size()) == batch * side * side * 3, "batch pixels do not fit their view");
   // from_blob wants a mutable pointer; the bytes are only read, and copied before the loader may reuse them.
   const at::Tensor bytes = at::from_blob(const_cast<std::uint8_t*>(pixels.data()), {batch, side, side, 3}, at::kByte);
   const at::Tensor scaled =
-      bytes.to(device).permute({0, 3, 1, 2}).to(at::kFloat, false, true, at::MemoryFormat::Contiguous) / 255.0;
-  return (scaled - channels(view.stats.mean, device)) / channels(view.stats.std, device);
+      bytes.to(device).permute({0, 3, 1, 2}).to(dtype, false, true, at::MemoryFormat::Contiguous) / 255.0;
+  return (scaled - channels(view.stats.mean, scaled.options())) / channels(view.stats.std, scaled.options());
 }
 
 Batch to_device(const HostBatch& host, std::span<const ViewSpec> views, at::Device device) {

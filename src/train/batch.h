@@ -21,9 +21,9 @@ struct Batch {
   int64_t size() const { return static_cast<int64_t>(ids.size()); }
 };
 
-// pixels [B,S,S,3] uint8 -> [B,3,S,S] float32 on `device`: copied as bytes, normalised there.
+// pixels [B,S,S,3] uint8 -> [B,3,S,S] of `dtype` on `device`: copied as bytes, normalised there in that type.
 at::Tensor normalize_pixels(std::span<const std::uint8_t> pixels, int64_t batch, const ViewSpec& view,
-                            at::Device device);
+                            at::Device device, at::ScalarType dtype = at::kFloat);
 
 Batch to_device(const HostBatch& host, std::span<const ViewSpec> views, at::Device device);
 

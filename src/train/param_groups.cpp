@@ -23,7 +23,8 @@ std::optional<std::int64_t> place_in(std::string_view list, std::string_view nam
 
 bool makes_first_tokens(std::string_view name) {
   const std::string_view first = name.substr(0, name.find('.'));
-  return first == "cls_token" || first == "mask_token" || first == "pos_embed" || first == "patch_embed";
+  return first == "cls_token" || first == "reg_token" || first == "mask_token" || first == "pos_embed" ||
+         first == "patch_embed";
 }
 
 }  // namespace

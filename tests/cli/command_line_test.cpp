@@ -17,6 +17,12 @@ TEST(CommandLine, TellsWordsFromSettings) {
   EXPECT_EQ(line.settings, (Words{"to=hf", "out=a=b", "part=all", "stats=true"}));
 }
 
+TEST(CommandLine, AFlagMayBeGivenItsValue) {
+  const CommandLine line = split_words({"--stats", "false", "RUN", "--stats", "--to", "hf"});
+  EXPECT_EQ(line.words, (Words{"RUN"}));
+  EXPECT_EQ(line.settings, (Words{"stats=false", "stats=true", "to=hf"}));
+}
+
 TEST(CommandLine, APathWithAnEqualsSignIsAWord) {
   const CommandLine line = split_words({"/data/a=b.jpg", "./a=b", "--", "a=b", "--stats"});
   EXPECT_EQ(line.words, (Words{"/data/a=b.jpg", "./a=b", "a=b", "--stats"}));

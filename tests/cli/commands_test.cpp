@@ -76,33 +76,6 @@ fs::path finished_run() {
   return folder / "run";
 }
 
-TEST(OfARun, InspectTellsRunCheckpointExportAndTeacher) {
-  const std::string of_run = answer({"inspect", finished_run().string()});
-  EXPECT_SAYS(of_run, "newest checkpoint: step 8 of 8, weights " + hash_at(finished_run()));
-  for (const fs::path& path : {finished_run() / "checkpoints/step-8", finished_run() / "export", tiny_teacher()}) {
-    const std::string said = answer({"inspect", path.string()});
-    EXPECT_SAYS(said, "ViT of width 96, 4 blocks, 3 heads");
-    EXPECT_SAYS(said, "every tensor is accounted for");
-    EXPECT_SAYS(said, " tensors, ");
-  }
-  EXPECT_SAYS(answer({"inspect", (finished_run() / "export/model.safetensors").string()}), "cls_token");
-}
-
-TEST(OfARun, InspectRefusesHostileFiles) {
-  const std::string good = content_of(finished_run() / "export/model.safetensors");
-  const TemporaryFolder folder;
-  const auto refused = [&](const std::string& bytes) {
-    std::ofstream(folder / "hostile.safetensors", std::ios::binary) << bytes;
-    return answer({"inspect", (folder / "hostile.safetensors").string()}, 3);
-  };
-  EXPECT_SAYS(refused(""), "hostile.safetensors");
-  EXPECT_SAYS(refused("GIF89a and more"), "hostile.safetensors");
-  EXPECT_SAYS(refused(good.substr(0, good.size() / 2)), "hostile.safetensors");
-  EXPECT_SAYS(refused(std::string(8, '\xff') + good), "hostile.safetensors");
-  EXPECT_SAYS(answer({"inspect", "/no/such/thing"}, 2), "does not exist");
-  EXPECT_SAYS(answer({"inspect", folder.path().string()}, 2), "holds none of");
-}
-
 TEST(OfARun, EvalMeasuresExportRunCheckpointAndTeacherAlike) {
   const Words data = {"data=shapes", "data.size=60",    "data.side=48",    "data.label=color",
                       "knn.k=5",     "linear.epochs=2", "linear.warmup=1", "threads=1"};

@@ -19,7 +19,7 @@ using testing::tiny_backbone;
 TEST(Features, RowsAreTheEncoderOutputsInTheSourcesOrder) {
   const ColorSource source(11);
   const Backbone backbone = tiny_backbone();
-  for (const Pool pool : {Pool::kClass, Pool::kMean}) {
+  for (const TokenPool pool : {TokenPool::kClass, TokenPool::kMean}) {
     const Features found = extract_features(backbone, source, {.pool = pool, .batch = 4, .crop_ratio = 0.875});
     ASSERT_EQ(found.values.sizes(), (std::vector<std::int64_t>{11, 24}));
     EXPECT_EQ(found.values.scalar_type(), at::kFloat);
@@ -29,7 +29,7 @@ TEST(Features, RowsAreTheEncoderOutputsInTheSourcesOrder) {
     for (std::int64_t i = 0; i < source.size(); ++i) {
       const Image view = center_view(source.image(i), 16, Kernel::kBicubic, 0.875);
       const at::Tensor tokens = vit->encode(normalize_pixels(view.pixels, 1, {.side = 16}, at::kCPU))[0];
-      const at::Tensor expected = pool == Pool::kClass ? tokens[0] : tokens.slice(0, 1).mean(0);
+      const at::Tensor expected = pool == TokenPool::kClass ? tokens[0] : tokens.slice(0, 1).mean(0);
       EXPECT_LT(testing::largest_difference(found.values[i], expected), 1e-5) << i;
       EXPECT_EQ(found.labels[i].item<std::int64_t>(), source.label(i));
     }

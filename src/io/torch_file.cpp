@@ -1,0 +1,103 @@
+#include "io/torch_file.h"
+
+#include <cmath>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "base/error.h"
+#include "io/files.h"
+#include "io/pickle.h"
+#include "io/torch_tensors.h"
+#include "io/torch_tree.h"
+#include "io/zip.h"
+
+namespace lacuna {
+namespace {
+
+constexpr std::string_view kPickle = "/data.pkl", kConstants = "/constants.pkl", kCode = "/code/";
+constexpr std::uint64_t kCopiesBeside = 64u << 20;
+constexpr double kQuickGelu = 1.702;
+
+std::string_view words(const ZipEntry& entry) {
+  return {reinterpret_cast<const char*>(entry.data.data()), entry.data.size()};
+}
+
+// The one folder of the archive, named by its data.pkl.
+std::string folder_of(const ZipArchive& archive, const std::string& file) {
+  std::optional<std::string> folder;
+  for (const ZipEntry& entry : archive.entries()) {
+    const std::size_t slash = entry.name.find('/');
+    if (slash == std::string_view::npos || entry.name.substr(slash) != kPickle) continue;
+    if (folder)
+      fail_data(file, ": expected one data.pkl, found those of '", printable(*folder), "' and of '",
+                printable(entry.name.substr(0, slash)), "'");
+    folder = std::string(entry.name.substr(0, slash));
+  }
+  if (folder) return *folder;
+  for (const ZipEntry& entry : archive.entries()) {
+    if (entry.name.ends_with(".npy")) fail_data(file, ": an archive of numpy arrays (.npz), not one of torch");
+  }
+  fail_data(file, ": a ZIP archive without FOLDER/data.pkl, so neither a torch checkpoint nor TorchScript");
+}
+
+void check_byte_order(const ZipArchive& archive, const std::string& folder, const std::string& file) {
+  const ZipEntry* entry = archive.find(folder + "/byteorder");
+  if (entry == nullptr || words(*entry) == "little") return;
+  fail_data(file, ": expected numbers in little-endian order, found '", printable(words(*entry), 20), "'");
+}
+
+// A constant of the traced code: torch.jit.trace moves the number of `1.702 * x` there.
+bool is_quick_gelu(const TensorInfo& tensor) {
+  double value = 0;
+  if (tensor.dtype == DType::kF64 && tensor.data.size() == sizeof(double)) {
+    std::memcpy(&value, tensor.data.data(), sizeof(double));
+  } else if (tensor.dtype == DType::kF32 && tensor.data.size() == sizeof(float)) {
+    float narrow;
+    std::memcpy(&narrow, tensor.data.data(), sizeof(float));
+    value = narrow;
+  }
+  return std::abs(value - kQuickGelu) < 1e-6;
+}
+
+bool has_quick_gelu(const ZipArchive& archive, const std::string& folder, const std::string& file) {
+  for (const ZipEntry& entry : archive.entries()) {
+    if (entry.name.starts_with(folder + std::string(kCode)) && entry.name.ends_with(".py") &&
+        words(entry).find("1.702") != std::string_view::npos)
+      return true;
+  }
+  const ZipEntry* entry = archive.find(folder + std::string(kConstants));
+  if (entry == nullptr) return false;
+  archive.verify(*entry);
+  const Pickle pickle(entry->data, file + ": constants.pkl");
+  TorchTensors tensors(archive, folder + "/constants/", file, kCopiesBeside);
+  TensorTable constants;
+  add_torch_values(constants, pickle.root(), tensors, file);
+  for (const auto& [name, tensor] : constants.tensors) {
+    if (is_quick_gelu(tensor)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TensorTable read_torch_file(std::span<const std::byte> bytes, const std::string& file) {
+  const ZipArchive archive(bytes, file);
+  const std::string folder = folder_of(archive, file);
+  check_byte_order(archive, folder, file);
+  const ZipEntry& entry = *archive.find(folder + std::string(kPickle));
+  archive.verify(entry);
+  const Pickle pickle(entry.data, file + ": data.pkl");
+  TorchTensors tensors(archive, folder + "/data/", file, 2 * bytes.size() + kCopiesBeside);
+  TensorTable table;
+  add_torch_values(table, pickle.root(), tensors, file);
+  table.keep = std::move(tensors.copies());
+  const bool script = archive.find(folder + std::string(kConstants)) != nullptr;
+  table.format = script ? "TorchScript" : "torch zip";
+  if (script) table.metadata["torchscript.quick_gelu"] = has_quick_gelu(archive, folder, file) ? "true" : "false";
+  return table;
+}
+
+}  // namespace lacuna
