@@ -86,9 +86,10 @@ void blur_across(const Image& in, Image& out, const BoxWeights& box, std::vector
 
 std::vector<float> gaussian_taps(int size, double sigma) {
   std::vector<float> taps(static_cast<std::size_t>(size));
+  const int half = size / 2;
   float sum = 0.0f;
   for (int i = 0; i < size; ++i) {
-    const float x = static_cast<float>((i - (size - 1) / 2) / sigma);
+    const float x = static_cast<float>((i - half) / sigma);
     sum += taps[static_cast<std::size_t>(i)] = std::exp(-0.5f * x * x);
   }
   for (float& tap : taps) tap /= sum;
@@ -105,12 +106,13 @@ int mirrored(int i, int count) {
 
 // Convolves one line of `count` values, `step` apart, from `in` to `out`.
 void convolve_line(const float* in, float* out, std::ptrdiff_t step, int count, const std::vector<float>& taps) {
-  const int half = static_cast<int>(taps.size()) / 2;
+  const int half = static_cast<int>(taps.size() / 2);
+  const float* middle = taps.data() + half;
   for (int i = 0; i < count; ++i) {
     float sum = 0.0f;
     for (int d = -half; d <= half; ++d) {
       const int source = i + d >= 0 && i + d < count ? i + d : mirrored(i + d, count);
-      sum += taps[static_cast<std::size_t>(d + half)] * in[source * step];
+      sum += middle[d] * in[source * step];
     }
     out[i * step] = sum;
   }

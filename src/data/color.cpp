@@ -22,8 +22,8 @@ void blend_with_level(Image& image, int level, double factor) {
 int mean_luma(const Image& image) {
   std::int64_t sum = 0;
   for (std::size_t i = 0; i < image.pixels.size(); i += 3) sum += luma(&image.pixels[i]);
-  const double pixels = static_cast<double>(image.pixels.size() / 3);
-  return static_cast<int>(static_cast<double>(sum) / pixels + 0.5);
+  const std::size_t pixels = image.pixels.size() / 3;
+  return static_cast<int>(static_cast<double>(sum) / static_cast<double>(pixels) + 0.5);
 }
 
 struct Hsv {

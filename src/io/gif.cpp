@@ -81,7 +81,7 @@ std::optional<int> find_frame(const Gif& gif, const Reader& reader, const std::s
   return transparent;
 }
 
-using Palette = std::array<std::uint8_t, 256 * 3>;
+using Palette = std::array<std::uint8_t, 768>;
 
 // Indices are gray levels where the file has no palette, or one that says just that.
 Palette palette_of(const Gif& gif) {

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
@@ -18,6 +17,7 @@
 #include "io/decoders.h"
 #include "io/exif.h"
 #include "io/files.h"
+#include "io/tiff_rows.h"
 
 namespace lacuna {
 namespace {
@@ -141,14 +141,12 @@ Layout read_layout(TIFF* tiff, const std::string& name, const DecodeLimits& limi
   return layout;
 }
 
-enum class Color { kGray, kPalette, kRgb, kCmyk };
-
 // Which samples are read, and what they mean together.
 struct Plan {
-  Color color = Color::kGray;
+  TiffColor color = TiffColor::kGray;
   std::vector<int> samples;
   bool inverted = false;
-  bool premultiplied = false;  // by the last of the samples
+  bool premultiplied = false;
 };
 
 [[noreturn]] void refuse_layout(const Layout& layout, const std::string& name) {
@@ -166,7 +164,7 @@ Plan plan_gray(const Layout& layout, const std::string& name) {
   if (!known || !plain || layout.premultiplied || (real && layout.bits != 32)) refuse_layout(layout, name);
   if (layout.format != SAMPLEFORMAT_UINT && layout.format != SAMPLEFORMAT_INT && !real) refuse_layout(layout, name);
   // Pillow reads deep samples as they are whichever way the tag says.
-  return {.color = Color::kGray, .samples = {0}, .inverted = layout.photometric == PHOTOMETRIC_MINISWHITE && !deep};
+  return {.color = TiffColor::kGray, .samples = {0}, .inverted = layout.photometric == PHOTOMETRIC_MINISWHITE && !deep};
 }
 
 Plan plan_colors(const Layout& layout, const std::string& name) {
@@ -174,7 +172,7 @@ Plan plan_colors(const Layout& layout, const std::string& name) {
   const int colors = cmyk ? 4 : 3;
   const bool known = (layout.bits == 8 || layout.bits == 16) && layout.format == SAMPLEFORMAT_UINT;
   if (!known || layout.samples < colors || layout.samples > 6) refuse_layout(layout, name);
-  Plan plan{.color = cmyk ? Color::kCmyk : Color::kRgb, .samples = {0, 1, 2}};
+  Plan plan{.color = cmyk ? TiffColor::kCmyk : TiffColor::kRgb, .samples = {0, 1, 2}};
   plan.premultiplied = !cmyk && layout.premultiplied;
   if (cmyk || plan.premultiplied) plan.samples.push_back(3);
   return plan;
@@ -186,7 +184,7 @@ Plan make_plan(const Layout& layout, const std::string& name, const DecodeOption
     const bool known = (layout.bits == 8 || layout.bits == 16) && layout.format == SAMPLEFORMAT_UINT;
     if (!known) refuse_layout(layout, name);
     check_bands(options, layout.samples, name);
-    return {.color = Color::kRgb, .samples = options.bands};
+    return {.color = TiffColor::kRgb, .samples = options.bands};
   }
   switch (layout.photometric) {
     case PHOTOMETRIC_MINISWHITE:
@@ -197,10 +195,10 @@ Plan make_plan(const Layout& layout, const std::string& name, const DecodeOption
           (layout.samples == 2 && layout.bits != 8)) {
         refuse_layout(layout, name);
       }
-      return {.color = Color::kPalette, .samples = {0}};
+      return {.color = TiffColor::kPalette, .samples = {0}};
     case PHOTOMETRIC_YCBCR:  // libjpeg converts; other codecs are read as nothing else reads them
       if (layout.compression != COMPRESSION_JPEG || layout.separate || layout.samples != 3) refuse_layout(layout, name);
-      return {.color = Color::kRgb, .samples = {0, 1, 2}};
+      return {.color = TiffColor::kRgb, .samples = {0, 1, 2}};
     case PHOTOMETRIC_RGB:
     case PHOTOMETRIC_SEPARATED:
       return plan_colors(layout, name);
@@ -209,118 +207,25 @@ Plan make_plan(const Layout& layout, const std::string& name, const DecodeOption
   }
 }
 
-// ---- Samples to levels
-
-template <class T>
-T value_at(const std::uint8_t* p) {
-  T value;
-  std::memcpy(&value, p, sizeof value);
-  return value;
-}
-
-std::uint8_t clamped(double value) {
-  return value > 0.0 ? static_cast<std::uint8_t>(std::min(value, 255.0)) : std::uint8_t{0};
-}
-
-// One whole sample of at least 8 bits. Colour of 16 bits keeps its high byte; deep gray is clamped unless it is scaled.
-std::uint8_t level_of(const std::uint8_t* p, const Layout& layout, bool high_byte) {
-  const bool is_signed = layout.format == SAMPLEFORMAT_INT;
-  if (layout.bits == 8) return *p;
-  if (layout.bits == 16) {
-    if (is_signed) return clamped(value_at<std::int16_t>(p));
-    const int value = value_at<std::uint16_t>(p);
-    return high_byte ? static_cast<std::uint8_t>(value >> 8) : clamped(value);
-  }
-  if (layout.format == SAMPLEFORMAT_IEEEFP) return clamped(static_cast<double>(value_at<float>(p)));
-  return is_signed ? clamped(value_at<std::int32_t>(p)) : clamped(value_at<std::uint32_t>(p));
-}
-
-// `count` levels of the sample that begins at `row`. Fewer than 8 bits: gray is spread over the range, indices are not.
-void read_levels(const std::uint8_t* row, int step, int count, const Layout& layout, const Plan& plan, bool high_byte,
-                 std::uint8_t* levels) {
-  if (layout.bits >= 8) {
-    for (int x = 0; x < count; ++x, row += step) levels[x] = level_of(row, layout, high_byte);
-    return;
-  }
-  const int per_byte = 8 / layout.bits, top = (1 << layout.bits) - 1;
-  const int spread = plan.color == Color::kGray ? 255 / top : 1;
-  for (int x = 0; x < count; ++x) {
-    const int shift = 8 - layout.bits * (x % per_byte + 1);
-    levels[x] = static_cast<std::uint8_t>(((row[x / per_byte] >> shift) & top) * spread);
-  }
-}
-
-// ---- Levels to RGB
-
-using Palette = std::array<std::array<std::uint8_t, 3>, 256>;
-
-Palette read_palette(TIFF* tiff, const Layout& layout, const std::string& name) {
+TiffRowFormat row_format(TIFF* tiff, const Layout& layout, const Plan& plan, const DecodeOptions& options,
+                         const std::string& name) {
+  TiffRowFormat format{.color = plan.color,
+                       .bits = layout.bits,
+                       .inverted = plan.inverted,
+                       .premultiplied = plan.premultiplied,
+                       .high_byte = plan.color != TiffColor::kGray || options.scale_gray16};
+  if (layout.format == SAMPLEFORMAT_INT) format.sample = TiffSample::kSigned;
+  if (layout.format == SAMPLEFORMAT_IEEEFP) format.sample = TiffSample::kFloat;
+  if (plan.color != TiffColor::kPalette) return format;
   std::array<const std::uint16_t*, 3> maps{};
   if (TIFFGetField(tiff, TIFFTAG_COLORMAP, &maps[0], &maps[1], &maps[2]) != 1) {
     fail_data(name, ": damaged TIFF: a palette image without its palette");
   }
-  Palette palette{};
   for (std::size_t i = 0; i < std::size_t{1} << layout.bits; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) palette[i][c] = static_cast<std::uint8_t>(maps[c][i] >> 8);
+    for (std::size_t c = 0; c < 3; ++c) format.palette[i][c] = static_cast<std::uint8_t>(maps[c][i] >> 8);
   }
-  return palette;
+  return format;
 }
-
-int scaled_product(int a, int b) {
-  const int product = a * b + 128;
-  return ((product >> 8) + product) >> 8;
-}
-
-class Painter {
- public:
-  Painter(const Layout& layout, const Plan& plan, const Palette& palette, bool high_byte)
-      : layout_(layout), plan_(plan), palette_(palette), high_byte_(high_byte) {}
-
-  // `rows`: the samples of the plan, each with its first value.
-  void paint(std::span<const std::uint8_t* const> rows, int step, int count, std::uint8_t* rgb) {
-    const auto stride = static_cast<std::size_t>(count);
-    levels_.resize(stride * rows.size());
-    for (std::size_t s = 0; s < rows.size(); ++s) {
-      read_levels(rows[s], step, count, layout_, plan_, high_byte_, &levels_[s * stride]);
-    }
-    for (std::size_t x = 0; x < stride; ++x, rgb += 3) paint_pixel(&levels_[x], stride, rgb);
-  }
-
- private:
-  void paint_pixel(const std::uint8_t* level, std::size_t stride, std::uint8_t* rgb) const {
-    switch (plan_.color) {
-      case Color::kGray:
-        std::fill_n(rgb, 3, static_cast<std::uint8_t>(plan_.inverted ? 255 - *level : *level));
-        break;
-      case Color::kPalette:
-        std::copy_n(palette_[*level].begin(), 3, rgb);
-        break;
-      case Color::kRgb:
-        for (std::size_t c = 0; c < 3; ++c) rgb[c] = level[c * stride];
-        if (plan_.premultiplied) divide(rgb, level[3 * stride]);
-        break;
-      case Color::kCmyk:
-        for (std::size_t c = 0; c < 3; ++c) {
-          const int white = 255 - level[3 * stride];
-          rgb[c] = static_cast<std::uint8_t>(white - scaled_product(level[c * stride], white));
-        }
-        break;
-    }
-  }
-
-  static void divide(std::uint8_t* rgb, int alpha) {
-    if (alpha == 255) return;
-    for (int c = 0; c < 3; ++c) {
-      rgb[c] = alpha == 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(std::min(255 * rgb[c] / alpha, 255));
-    }
-  }
-
-  const Layout& layout_;
-  const Plan& plan_;
-  const Palette& palette_;
-  bool high_byte_;
-  std::vector<std::uint8_t> levels_;
-};
 
 // ---- Strips and tiles
 
@@ -401,7 +306,7 @@ class Page {
     }
   }
 
-  bool decode_block(std::int64_t column, std::int64_t row, Painter& painter, Image& image) {
+  bool decode_block(std::int64_t column, std::int64_t row, TiffRowPainter& painter, Image& image) {
     const std::int64_t top = row * grid_.height, left = column * grid_.width;
     const std::int64_t rows = std::min(grid_.height, layout_.height - top);
     const std::int64_t bytes = grid_.tiled ? grid_.block_bytes : rows * grid_.row_bytes;
@@ -443,9 +348,8 @@ Image decode_tiff(Bytes bytes, const std::string& name, const DecodeLimits& limi
     TIFFSetField(tiff.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
   }
   const Grid grid = read_grid(tiff.get(), layout, bytes, name);
-  const Palette palette = plan.color == Color::kPalette ? read_palette(tiff.get(), layout, name) : Palette{};
   Page page(tiff.get(), layout, grid, plan);
-  Painter painter(layout, plan, palette, plan.color != Color::kGray || options.scale_gray16);
+  TiffRowPainter painter(row_format(tiff.get(), layout, plan, options, name));
   Image image(static_cast<int>(layout.width), static_cast<int>(layout.height));
   for (std::int64_t row = 0; row < grid.down; ++row) {
     for (std::int64_t column = 0; column < grid.across; ++column) {
