@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build test demo bench format tidy asan tsan fuzz gcc clean
+.PHONY: help setup build test demo bench format tidy asan tsan gcc fuzz clean
 
 PRESET ?= release
 BUILD_ROOT ?= build
@@ -20,9 +20,9 @@ DEMO_ARGS ?=
 BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
 TSAN_SUITES ?= base io data
-# The fuzzers to run (all by default), for how long each, and folders of files to begin with.
-FUZZ ?= $(patsubst fuzz/%_fuzz.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
-FUZZ_SECONDS ?= 600
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= safetensors zip pickle torch shards config $(patsubst fuzz/%_fuzz.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+# Folders of files that every target may begin with, such as images.
 FUZZ_SEEDS ?=
 # `make tidy` looks at what differs from this revision.
 SINCE ?= HEAD
@@ -39,7 +39,7 @@ sources = git ls-files --cached --others --exclude-standard -- \
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ FUZZ_SECONDS FUZZ_SEEDS SINCE LACUNA_TORCH"
+	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS FUZZ_SEEDS SINCE LACUNA_TORCH"
 
 setup: ## system packages, LibTorch and a configured build folder; done by the others when missing
 	@scripts/setup.sh $(PRESET) $(BUILD)
@@ -77,14 +77,10 @@ tsan: ## the suites that own threads (TSAN_SUITES) under ThreadSanitizer
 	$(call compile,tsan,$(BUILD_ROOT)/tsan,$(TSAN_SUITES:%=test_%))
 	@$(call tests,$(BUILD_ROOT)/tsan,-L '^($(subst $() ,|,$(strip $(TSAN_SUITES))))$$')
 
-fuzz: ## run the fuzzers FUZZ for FUZZ_SECONDS each, at low priority; FUZZ_SEEDS names folders of files to begin with
+fuzz: ## every fuzz target (FUZZ_TARGETS) for FUZZ_SECONDS each; corpora stay in the build folder
 	$(call needs,test -e "$$(clang++ -print-file-name=libclang_rt.fuzzer-$$(uname -m).a)",libclang-rt-dev)
-	$(call compile,fuzz,$(BUILD_ROOT)/fuzz,$(FUZZ:%=fuzz_%))
-	@for name in $(FUZZ); do \
-	  corpus=$(BUILD_ROOT)/fuzz/corpus/$$name; mkdir -p $$corpus; \
-	  nice -n 19 $(BUILD_ROOT)/fuzz/bin/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 \
-	    -print_final_stats=1 -artifact_prefix=$$corpus- $$corpus $(FUZZ_SEEDS); \
-	done
+	$(call compile,fuzz,$(BUILD_ROOT)/fuzz,fuzzers)
+	@FUZZ_SEEDS="$(FUZZ_SEEDS)" scripts/fuzz.sh $(BUILD_ROOT)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 gcc: ## compile everything with the second compiler
 	$(call needs,command -v g++ >/dev/null,g++)

@@ -14,6 +14,7 @@
 #include "cli/run_config.h"
 #include "cli/tables.h"
 #include "data/joined_source.h"
+#include "eval/view_stream.h"
 #include "io/files.h"
 #include "nn/backbone.h"
 #include "nn/shapes.h"
@@ -61,7 +62,7 @@ Side open_side(const fs::path& path) {
   } catch (const Error& error) {
     side.why_no_model = error.what();
   }
-  side.file.emplace(find_weights(side.model && is_our_own(path) ? side.model->path : path));
+  side.file = open_weights(side.model && is_our_own(path) ? side.model->path : path);
   return side;
 }
 
@@ -110,6 +111,11 @@ void print_weights(const WeightsComparison& found) {
 
 std::vector<Change> setting_differences(const FrozenVit& a, const FrozenVit& b) {
   return diff(BackboneConfig{a.vit->config(), a.stats, a.kernel}, BackboneConfig{b.vit->config(), b.stats, b.kernel});
+}
+
+std::string framing_text(const FrozenVit& model) {
+  return text(name_of(kFits, model.framing.fit), " after resizing to ",
+              model.framing.resized > 0 ? model.framing.resized : model.vit->config().image_side);
 }
 
 void print_features(const FeatureComparison& found) {
@@ -190,7 +196,10 @@ class Comparison {
   void settings() {
     if (!a_.model || !b_.model) return;
     json_["settings"] = nlohmann::json::array();
-    for (const Change& change : setting_differences(*a_.model, *b_.model)) {
+    std::vector<Change> changes = setting_differences(*a_.model, *b_.model);
+    if (a_.model->framing != b_.model->framing)
+      changes.push_back({"framing", framing_text(*a_.model), framing_text(*b_.model)});
+    for (const Change& change : changes) {
       std::cout << "  setting " << change.key << ": " << change.before << " | " << change.after << "\n";
       json_["settings"].push_back({{"key", change.key}, {"a", change.before}, {"b", change.after}});
     }

@@ -107,7 +107,7 @@ int embed_command(Arguments arguments) {
             {.target = c.out, .progress = shown_on(progress), .stop = [] { return stop_signal() != 0; }});
   progress.finish();
   if (result.stopped) {
-    std::cout << "stopped after " << result.rows + result.bad << " of " << images->size()
+    std::cout << "stopped after " << result.done << " of " << images->size()
               << " images; the same command goes on from there\n";
     return static_cast<int>(ExitCode::kInterrupted);
   }

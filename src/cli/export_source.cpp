@@ -27,14 +27,6 @@ const ObjectiveConfig* contrast_of(const RunConfig& config) {
   return nullptr;
 }
 
-// The run's own tokenizer, or the one that it was given.
-fs::path tokenizer_of(const TrainedState& state) {
-  const fs::path own = state.folder.parent_path().parent_path() / "tokenizer";
-  if (!state.config.text.tokenizer.empty()) return state.config.text.tokenizer;
-  check(fs::exists(own / "vocab.json"), own.string(), ": the run's tokenizer is missing; expected vocab.json there");
-  return own;
-}
-
 BackboneConfig backbone_of(const TrainedState& state) { return open_backbone(state.folder).config; }
 
 std::string describe_teachers(const TrainedState& state) {
@@ -70,6 +62,15 @@ std::optional<TrainedState> find_state(const fs::path& path) {
         ": key 'config' is missing; not a state of a run");
   apply(Settings::from_json(out.json["config"], file.string()), out.config);
   return out;
+}
+
+fs::path tokenizer_of(const TrainedState& state) {
+  for (const fs::path& own : {state.folder, state.folder.parent_path().parent_path() / "tokenizer"}) {
+    if (fs::exists(own / "vocab.json")) return own;
+  }
+  check(!state.config.text.tokenizer.empty(), state.folder.string(),
+        ": the tokenizer of the run is missing; expected vocab.json in its folder tokenizer/");
+  return state.config.text.tokenizer;
 }
 
 std::optional<PortableClip> student_clip(const TrainedState& state) {

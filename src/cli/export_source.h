@@ -24,6 +24,9 @@ struct TrainedState {
 std::filesystem::path checkpoint_folder(const std::filesystem::path& path);
 std::optional<TrainedState> find_state(const std::filesystem::path& path);
 
+// The run's own tokenizer, the one beside an exported state, or the one that the run was given.
+std::filesystem::path tokenizer_of(const TrainedState& state);
+
 // Both towers of a student that learns from captions; nothing for one without.
 std::optional<PortableClip> student_clip(const TrainedState& state);
 

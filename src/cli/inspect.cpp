@@ -17,6 +17,7 @@
 #include "nn/shapes.h"
 #include "nn/tensor_stats.h"
 #include "nn/vit_fields.h"
+#include "nn/weight_file.h"
 #include "train/checkpoint.h"
 
 namespace lacuna {
@@ -37,6 +38,7 @@ struct InspectConfig {
 };
 
 constexpr std::size_t kMetadataLines = 40;
+constexpr std::size_t kLeftOutLines = 10;
 constexpr std::size_t kNamesOfAReason = 3;
 
 void say(const std::string& what, const std::string& words) {
@@ -126,14 +128,26 @@ void print_facts(const ModelFacts& facts) {
   for (const std::string& note : facts.notes) say("note", note);
 }
 
+// What the reader of the container had to say.
+void print_container(const TensorFile& file, const ModelFacts& facts) {
+  for (const std::string& note : file.notes()) {
+    if (std::find(facts.notes.begin(), facts.notes.end(), note) == facts.notes.end()) say("note", note);
+  }
+  for (std::size_t i = 0; i < std::min(file.left_out().size(), kLeftOutLines); ++i)
+    say("left out", printable(file.left_out()[i].name) + ": " + printable(file.left_out()[i].reason, 400));
+  if (file.left_out().size() > kLeftOutLines) say("", text("and ", file.left_out().size() - kLeftOutLines, " more"));
+}
+
+// What the file says of itself ("epoch") before what it says of its parts ("args.batch_size").
 void print_metadata(const TensorFile& file) {
   std::size_t lines = 0;
-  for (const auto& [key, value] : file.metadata()) {
-    if (++lines > kMetadataLines) break;
-    say("metadata", printable(key) + " = " + printable(value));
+  for (const bool of_parts : {false, true}) {
+    for (const auto& [key, value] : file.metadata()) {
+      if ((key.find('.') != std::string::npos) != of_parts || ++lines > kMetadataLines) continue;
+      say("metadata", printable(key) + " = " + printable(value));
+    }
   }
-  if (file.metadata().size() > kMetadataLines)
-    say("", text("and ", file.metadata().size() - kMetadataLines, " more (json=FILE has all)"));
+  if (lines > kMetadataLines) say("", text("and ", lines - kMetadataLines, " more (json=FILE has all)"));
 }
 
 void print_tensors(const TensorFile& file, bool with_stats) {
@@ -200,11 +214,9 @@ void write_inspection(const fs::path& target, const fs::path& path, const ModelF
   nlohmann::json out = facts_json(facts);
   out["path"] = path.string();
   if (file) {
-    out["file"] = {{"path", file->path().string()},
-                   {"bytes", fs::file_size(file->path())},
-                   {"hash", hash_file(file->path())},
-                   {"metadata", file->metadata()},
-                   {"tensors", tensors_json(*file, with_stats)}};
+    out["file"] = {{"path", file->path().string()},   {"bytes", fs::file_size(file->path())},
+                   {"hash", hash_file(file->path())}, {"metadata", file->metadata()},
+                   {"notes", file->notes()},          {"tensors", tensors_json(*file, with_stats)}};
   }
   // Names in a hostile file need not be UTF-8.
   write_file_atomic(target, out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
@@ -224,7 +236,7 @@ int inspect_command(Arguments arguments) {
   const fs::path path = line.words[0];
   const ModelFacts facts = look_into(path);
   std::optional<TensorFile> file;
-  if (!facts.weights.empty()) file.emplace(facts.weights);
+  if (!facts.weights.empty()) file.emplace(is_our_own(path) ? TensorFile(facts.weights) : open_weights(path));
   std::cout << path.string() << ": " << (facts.family.empty() ? "weights of no known family" : facts.family) << "\n";
   if (file) {
     say("file", text(file->path().string(), ", ", facts.format, ", ", human_bytes(fs::file_size(file->path())),
@@ -234,6 +246,7 @@ int inspect_command(Arguments arguments) {
   }
   if (fs::exists(path / "config.toml")) print_run(path);
   print_facts(facts);
+  if (file) print_container(*file, facts);
   if (file) print_metadata(*file);
   if (file && c.tensors) print_tensors(*file, c.stats);
   if (!c.json.empty()) write_inspection(c.json, path, facts, file ? &*file : nullptr, c.stats);

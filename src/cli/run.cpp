@@ -42,6 +42,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
     return std::make_shared<Tokenizer>(Tokenizer::load(config.text.tokenizer, config.text.cleaning));
   if (!config.out.empty() && fs::exists(own / "vocab.json"))
     return std::make_shared<Tokenizer>(Tokenizer::load(own, config.text.cleaning));
+  if (const fs::path words = init_tokenizer(config.init); !words.empty())
+    return std::make_shared<Tokenizer>(Tokenizer::load(words, config.text.cleaning));
   std::vector<std::string> captions;
   for (int64_t i = 0; i < std::min(kTokenizerCaptions, source.size()); ++i) {
     Rng rng(config.seed, Purpose::kCaption, 0, static_cast<uint64_t>(i));

@@ -87,11 +87,26 @@ Given read_state(const fs::path& folder) {
   return out;
 }
 
+// Word vectors belong to their words.
+void check_words(const fs::path& path, const TrainedState& state, const Method& method) {
+  const fs::path folder = tokenizer_of(state);
+  const Tokenizer theirs = Tokenizer::load(folder, state.config.text.cleaning);
+  const Tokenizer& ours = method.text()->tokenizer();
+  bool same = theirs.vocab_size() == ours.vocab_size();
+  for (int64_t id = 0; same && id < ours.vocab_size(); ++id) same = theirs.token(id) == ours.token(id);
+  check(same, "init: the text tower of ", path.string(),
+        " was trained with other words than this run's; set "
+        "text.tokenizer=",
+        folder.string());
+}
+
 Given read_any(const fs::path& path, Method& method) {
   const Vit& student = method.student()->vit;
   const fs::path state = checkpoint_folder(path);
   if (!state.empty()) {
     check_network(path, open_backbone(state).config.vit, student->config());
+    const std::optional<TrainedState> run = find_state(state);
+    if (method.text() && reads_captions(run->config.recipe.composition)) check_words(path, *run, method);
     return read_state(state);
   }
   PortableVit net = open_portable(path, /*with_head=*/false);
@@ -151,6 +166,11 @@ void check_fit(const Match& match, const fs::path& path, InitFit fit) {
 }
 
 }  // namespace
+
+fs::path init_tokenizer(const fs::path& init) {
+  const std::optional<TrainedState> state = init.empty() ? std::nullopt : find_state(init);
+  return state && reads_captions(state->config.recipe.composition) ? tokenizer_of(*state) : fs::path();
+}
 
 std::vector<std::string> start_from(Method& method, const fs::path& path, InitFit fit, uint64_t seed) {
   check(fs::exists(path), "init: ", path.string(), " does not exist");

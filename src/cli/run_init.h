@@ -11,6 +11,9 @@
 
 namespace lacuna {
 
+// The tokenizer of the text tower that a run starts from; empty where `init` gives none.
+std::filesystem::path init_tokenizer(const std::filesystem::path& init);
+
 // Fills the method's tensors by name and shape, then lets the twins of the student begin anew. A part that both have
 // must fit to the last tensor unless `fit` is kPartial; a part that only one of them has keeps its first values, or is
 // left over. Returns what became of the parts, for the first screen. Throws Error that names what does not fit.

@@ -139,7 +139,9 @@ WeightsComparison compare_tensors(const TensorList& a, const TensorList& b) {
 
 NamedTensors canonical_tensors(const FrozenVit& model) {
   NamedTensors all = named_tensors(*model.vit, "vit.", /*buffers=*/true);
-  if (model.projection) all.emplace_back("projection.weight", model.projection->weight);
+  if (model.projection) {
+    for (const auto& each : named_tensors(*model.projection, "projection.")) all.push_back(each);
+  }
   NamedTensors out;
   for (const auto& [name, tensor] : all) {
     constexpr std::string_view kQuery = "q_bias", kValue = "v_bias";

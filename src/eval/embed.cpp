@@ -163,7 +163,7 @@ class Embedding {
       throw;
     }
     if (!stopped) finish();
-    return {row_count(), std::ssize(bad_), begun_at, seconds_since(start), stopped};
+    return {row_count(), std::ssize(bad_), done_, begun_at, seconds_since(start), stopped};
   }
 
  private:
@@ -351,7 +351,9 @@ void EmbedConfig::fields(Fields& f) {
 std::string weights_hash(const FrozenVit& model) {
   ContentHash hash;
   NamedTensors tensors = named_tensors(*model.vit, "vit.", /*buffers=*/true);
-  if (model.projection) tensors.emplace_back("projection.weight", model.projection->weight);
+  if (model.projection) {
+    for (const auto& each : named_tensors(*model.projection, "projection.")) tensors.push_back(each);
+  }
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor values = tensor.detach().to(at::kCPU, at::kFloat).contiguous();
     hash.update(std::as_bytes(std::span(name)));

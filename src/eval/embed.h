@@ -58,7 +58,8 @@ struct EmbedProgress {
 struct EmbedResult {
   std::int64_t rows = 0;
   std::int64_t bad = 0;
-  std::int64_t begun_at = 0;  // images that an earlier process had done
+  std::int64_t done = 0;      // images looked at
+  std::int64_t begun_at = 0;  // of these, by an earlier process
   double seconds = 0;
   bool stopped = false;  // by `stop`; what is done is saved
 };

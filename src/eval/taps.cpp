@@ -73,14 +73,13 @@ std::vector<int64_t> shape_of(const FrozenVit& model, Feature feature) {
   return {};
 }
 
-void check_has(const FrozenVit& model, Feature feature, const Layer& layer) {
+void check_has(const FrozenVit& model, Feature feature) {
   const bool has_class = model.vit->config().class_token;
   check(feature != Feature::kClass || has_class,
         "features: this network has no class token; use mean or patches instead of class");
   if (feature != Feature::kProjected) return;
   check(!model.projection.is_empty() && has_class,
         "features: this network has no projection of the class token into a common space; projected is there for CLIP");
-  check(!layer.block, "features: projected is taken after the final norm; use it with layer=last");
 }
 
 Feature feature_named(const std::string& word) {
@@ -118,9 +117,10 @@ std::vector<Tap> choose_taps(const FrozenVit& model, const std::string& features
   std::set<std::string> seen;
   for (const std::string& word : split_at_commas(words)) {
     const Feature feature = feature_named(word);
-    for (const Layer& layer : chosen) {
-      check_has(model, feature, layer);
-      const std::string name = chosen.size() > 1 ? word + "." + layer.name : word;
+    check_has(model, feature);
+    const bool one_place = feature == Feature::kProjected;
+    for (const Layer& layer : one_place ? std::vector<Layer>{{"last", std::nullopt}} : chosen) {
+      const std::string name = chosen.size() > 1 && !one_place ? word + "." + layer.name : word;
       check(seen.insert(name).second, "features: ", name, " is asked for twice");
       taps.push_back({name, feature, layer.block, shape_of(model, feature)});
     }

@@ -13,7 +13,8 @@ enum class Feature {
   kClass,      // the class token [D]
   kMean,       // the mean of the patch tokens [D]
   kPatches,    // the patch tokens [N,D], raster order
-  kProjected,  // a CLIP's embedding of the image [K]: the class token after the final norm, through the projection
+  kProjected,  // a CLIP's embedding of the image [K]: the class token after the final norm, through the projection,
+               // whatever layers are asked for
 };
 
 struct Tap {

@@ -1,8 +1,8 @@
 #include "io/torch_file.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <iterator>
 #include <optional>
 #include <utility>
 #include <variant>
@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kPickle = "/data.pkl", kConstants = "/constants.pkl", kCode = "/code/";
 constexpr std::uint64_t kCopiesBeside = 64u << 20;
+constexpr std::uint64_t kMaxCode = 64u << 20;
 constexpr double kQuickGelu = 1.702;
 
 std::string_view words(const ZipEntry& entry) {
@@ -44,7 +45,7 @@ std::string folder_of(const ZipArchive& archive, const std::string& file) {
 }
 
 void check_byte_order(const ZipArchive& archive, const std::string& folder, const std::string& file) {
-  const ZipEntry* entry = archive.find(folder + "/byteorder");
+  const ZipEntry* entry = archive.find_stored(folder + "/byteorder");
   if (entry == nullptr || words(*entry) == "little") return;
   fail_data(file, ": expected numbers in little-endian order, found '", printable(words(*entry), 20), "'");
 }
@@ -62,23 +63,24 @@ bool is_quick_gelu(const TensorInfo& tensor) {
   return std::abs(value - kQuickGelu) < 1e-6;
 }
 
+// `archive` has constants.pkl. Code that is larger than any network's is passed over.
 bool has_quick_gelu(const ZipArchive& archive, const std::string& folder, const std::string& file) {
+  std::uint64_t room = kMaxCode;
   for (const ZipEntry& entry : archive.entries()) {
-    if (entry.name.starts_with(folder + std::string(kCode)) && entry.name.ends_with(".py") &&
-        words(entry).find("1.702") != std::string_view::npos)
-      return true;
+    if (!entry.name.starts_with(folder + std::string(kCode)) || !entry.name.ends_with(".py")) continue;
+    const std::optional<std::string> code = archive.content(entry, room);
+    if (!code) continue;
+    if (code->find("1.702") != std::string::npos) return true;
+    room -= code->size();
   }
-  const ZipEntry* entry = archive.find(folder + std::string(kConstants));
-  if (entry == nullptr) return false;
-  archive.verify(*entry);
-  const Pickle pickle(entry->data, file + ": constants.pkl");
+  const ZipEntry& entry = *archive.find_stored(folder + std::string(kConstants));
+  archive.verify(entry);
+  const Pickle pickle(entry.data, file + ": constants.pkl");
   TorchTensors tensors(archive, folder + "/constants/", file, kCopiesBeside);
   TensorTable constants;
   add_torch_values(constants, pickle.root(), tensors, file);
-  for (const auto& [name, tensor] : constants.tensors) {
-    if (is_quick_gelu(tensor)) return true;
-  }
-  return false;
+  return std::any_of(constants.tensors.begin(), constants.tensors.end(),
+                     [](const auto& named) { return is_quick_gelu(named.second); });
 }
 
 }  // namespace
@@ -87,7 +89,7 @@ TensorTable read_torch_file(std::span<const std::byte> bytes, const std::string&
   const ZipArchive archive(bytes, file);
   const std::string folder = folder_of(archive, file);
   check_byte_order(archive, folder, file);
-  const ZipEntry& entry = *archive.find(folder + std::string(kPickle));
+  const ZipEntry& entry = *archive.find_stored(folder + std::string(kPickle));
   archive.verify(entry);
   const Pickle pickle(entry.data, file + ": data.pkl");
   TorchTensors tensors(archive, folder + "/data/", file, 2 * bytes.size() + kCopiesBeside);

@@ -177,7 +177,7 @@ std::span<const std::byte> TorchTensors::storage(const PickleValue& id, std::uin
   if (!key.is(Kind::kText) || !numbers.is(Kind::kInt) || numbers.integer < 0)
     refuse(name, "expected the key and the length of a storage");
   const std::string record = folder_ + std::string(key.bytes);
-  const ZipEntry* entry = archive_.find(record);
+  const ZipEntry* entry = archive_.find_stored(record);
   if (entry == nullptr) refuse(name, "its storage '", printable(record), "' is not in the archive");
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(static_cast<std::uint64_t>(numbers.integer), element, &bytes) ||

@@ -21,6 +21,7 @@ constexpr std::uint16_t kZip64Extra = 1;
 constexpr std::uint16_t kEncrypted = 1u << 0, kDescriptor = 1u << 3;
 constexpr std::uint16_t kNone16 = 0xffff;      // in a record: the number stands in its 64-bit twin
 constexpr std::uint32_t kNone32 = 0xffffffff;  // likewise
+constexpr std::uint16_t kDeflated = 8;
 constexpr std::size_t kMaxName = 4096;
 constexpr std::uint64_t kMaxEntries = 1'000'000;
 
@@ -178,11 +179,7 @@ void Reader::check_method(const Header& header) const {
   if ((header.flags & kEncrypted) != 0) {
     fail_data(file_, ": ", quote(header.name), " is encrypted; only plain entries are read");
   }
-  if (header.method != 0) {
-    fail_data(file_, ": ", quote(header.name), " is compressed (method ", header.method,
-              "), but files of weights store their entries as they are; unpack and save it again");
-  }
-  if (header.packed != header.size) {
+  if (header.method == 0 && header.packed != header.size) {
     refuse(quote(header.name), ": a stored entry of ", header.size, " bytes that takes ", header.packed);
   }
 }
@@ -236,12 +233,12 @@ std::vector<ZipEntry> Reader::entries() {
     const Header header = central_header(at, end);
     check_method(header);
     const std::uint64_t begin = check_local(header);
-    if (header.size > directory.offset || begin > directory.offset - header.size) {
-      refuse(quote(header.name), ": expected ", header.size, " bytes from ", begin, " on, but the directory begins at ",
-             directory.offset);
+    if (header.packed > directory.offset || begin > directory.offset - header.packed) {
+      refuse(quote(header.name), ": expected ", header.packed, " bytes from ", begin,
+             " on, but the directory begins at ", directory.offset);
     }
-    places.push_back({header.offset, begin + header.size, out.size()});
-    out.push_back({header.name, bytes_.subspan(begin, header.size), header.crc});
+    places.push_back({header.offset, begin + header.packed, out.size()});
+    out.push_back({header.name, bytes_.subspan(begin, header.packed), header.method, header.size, header.crc});
   }
   if (at != end) refuse("its directory has ", end - at, " bytes more than its ", directory.entries, " entries");
   check_apart(std::move(places), out);
@@ -270,13 +267,44 @@ const ZipEntry* ZipArchive::find(std::string_view name) const {
   return found == places_.end() ? nullptr : &entries_[found->second];
 }
 
+const ZipEntry* ZipArchive::find_stored(std::string_view name) const {
+  const ZipEntry* entry = find(name);
+  if (entry != nullptr && entry->method != 0) {
+    fail_data(file_, ": ", quote(name), " is compressed (method ", entry->method,
+              "), but files of weights store their tensors as they are; unpack and save it again");
+  }
+  return entry;
+}
+
 void ZipArchive::verify(const ZipEntry& entry) const {
+  invariant(entry.method == 0, "the checksum of a compressed entry is that of its content");
   if (entry.crc == 0) return;
   const auto found = crc32_z(0, reinterpret_cast<const Bytef*>(entry.data.data()), entry.data.size());
   if (found != entry.crc) {
     fail_data(file_, ": ", quote(entry.name), ": its bytes do not have the checksum that the archive states; ",
               "the file is damaged, fetch it again");
   }
+}
+
+std::optional<std::string> ZipArchive::content(const ZipEntry& entry, std::uint64_t max_bytes) const {
+  if (entry.size > max_bytes) return std::nullopt;
+  if (entry.method == 0) return std::string(words(entry.data));
+  if (entry.method != kDeflated || entry.data.size() > std::numeric_limits<uInt>::max()) return std::nullopt;
+  std::string out(entry.size, '\0');
+  z_stream stream{};
+  // zlib does not write to what it reads; the member lacks a const only in its older interface.
+  stream.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(entry.data.data()));
+  stream.avail_in = static_cast<uInt>(entry.data.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  invariant(inflateInit2(&stream, -MAX_WBITS) == Z_OK, "zlib cannot start");
+  const int end = inflate(&stream, Z_FINISH);
+  const bool whole = end == Z_STREAM_END && stream.avail_out == 0 && stream.avail_in == 0;
+  inflateEnd(&stream);
+  if (!whole)
+    fail_data(file_, ": ", quote(entry.name), ": its compressed bytes do not give the ", entry.size,
+              " that the archive states; the file is damaged");
+  return out;
 }
 
 }  // namespace lacuna

@@ -2,16 +2,49 @@
 
 #include "base/error.h"
 #include "mim/teacher.h"
+#include "nn/backbone.h"
 #include "nn/frozen_vit.h"
 #include "nn/vqkd.h"
 
 namespace lacuna {
 namespace {
 
+OpenAs open_as(const TeacherConfig& config) {
+  OpenAs out{.image_side = config.image_side, .positions = config.resize, .biases = config.bias_resize};
+  switch (config.activation) {
+    case TeacherActivation::kOwn:
+      break;
+    case TeacherActivation::kGelu:
+      out.activation = Activation::kGelu;
+      break;
+    case TeacherActivation::kGeluTanh:
+      out.activation = Activation::kGeluTanh;
+      break;
+    case TeacherActivation::kQuickGelu:
+      out.activation = Activation::kQuickGelu;
+      break;
+  }
+  return out;
+}
+
+const char* activation_word(Activation activation) {
+  switch (activation) {
+    case Activation::kGelu:
+      return "GELU";
+    case Activation::kGeluTanh:
+      return "GELU (tanh)";
+    case Activation::kQuickGelu:
+      return "QuickGELU";
+    case Activation::kSwiGlu:
+      return "SwiGLU";
+  }
+  return "";
+}
+
 class FrozenTeacher : public Teacher {
  public:
   FrozenTeacher(const TeacherConfig& config, const PixelStats& student_stats)
-      : config_(config), frozen_(open_frozen_vit(config.path, config.image_side, config.resize)) {
+      : config_(config), frozen_(open_frozen_vit(config.path, open_as(config))) {
     if (config_.pixels == TeacherPixels::kStudent) frozen_.stats = student_stats;
     const bool projects = !frozen_.projection.is_empty();
     check(config_.kind != TeacherKind::kClip || projects, "teacher: ", config_.path.string(), " is a ", frozen_.family,
@@ -39,14 +72,12 @@ class FrozenTeacher : public Teacher {
 
   std::string describe() const override {
     const VitConfig& v = frozen_.vit->config();
-    const char* activation = v.activation == Activation::kQuickGelu ? "QuickGELU"
-                             : v.activation == Activation::kGelu    ? "GELU"
-                                                                    : "GELU (tanh)";
     const auto& [mean, std] = frozen_.stats;
-    return text(frozen_.family, " ", config_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
-                " heads, ", activation, ", input ", v.image_side, " px, patches of ", v.patch_side, " px (grid ",
-                v.grid(), " x ", v.grid(), "), targets of width ", width(), ", mean ", mean[0], " ", mean[1], " ",
-                mean[2], ", std ", std[0], " ", std[1], " ", std[2]);
+    return text(frozen_.family, " ", frozen_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
+                " heads, ", activation_word(v.activation), ", input ", v.image_side, " px (",
+                name_of(kKernels, frozen_.kernel), "), patches of ", v.patch_side, " px (grid ", v.grid(), " x ",
+                v.grid(), "), targets of width ", width(), ", mean ", mean[0], " ", mean[1], " ", mean[2], ", std ",
+                std[0], " ", std[1], " ", std[2]);
   }
 
   // Under no-grad, not inference mode: inference tensors cannot take part in a loss.
@@ -125,8 +156,6 @@ class VqkdTeacher : public Teacher {
 std::unique_ptr<Teacher> open_file_teacher(const TeacherConfig& config, const PixelStats& student_stats) {
   check(!config.path.empty(),
         "teacher: no weights given; set teacher=DIR, a folder with config.json and model.safetensors");
-  check(std::filesystem::exists(config.path), "teacher: ", config.path.string(),
-        " does not exist; expected a folder with config.json and model.safetensors, or a .safetensors file");
   if (config.kind == TeacherKind::kVqkd) return std::make_unique<VqkdTeacher>(config);
   return std::make_unique<FrozenTeacher>(config, student_stats);
 }

@@ -4,7 +4,7 @@ namespace lacuna {
 
 void TeacherConfig::fields(Fields& f) {
   f.add("kind", kind, kTeacherKinds, {.help = "what makes the targets"});
-  f.add("path", path, {.help = "folder or file of the teacher's weights"});
+  f.add("path", path, {.help = "folder or file of the teacher's weights, or its name in the Hugging Face cache"});
   f.add("layer", layer, kTeacherLayers, {.help = "which features of a ViT are the targets"});
   f.add("top_blocks", top_blocks,
         {.help = "average of the outputs of this many last blocks instead; 0 takes `layer`", .min = 0, .max = 1024});
@@ -15,6 +15,8 @@ void TeacherConfig::fields(Fields& f) {
          .min = 1,
          .max = 8192});
   f.add("resize", resize, kPositionResizes, {.help = "how its positions are resized"});
+  f.add("bias_resize", bias_resize, kBiasResizes, {.help = "how its relative position tables are resized"});
+  f.add("activation", activation, kTeacherActivations, {.help = "non-linearity of its MLPs"});
   f.add("sees", sees, kTeacherSights, {.help = "momentum, self, random: what of the image it is shown"});
   f.table("momentum", momentum, {.help = "momentum: the share of the old weights that is kept"});
   f.add("update", update, kMomentumUpdates, {.help = "momentum: when it follows"});

@@ -13,6 +13,7 @@
 #include "mim/pixels.h"
 #include "mim/student.h"
 #include "nn/position.h"
+#include "nn/relative_bias.h"
 #include "train/ramp.h"
 #include "train/task.h"
 
@@ -45,8 +46,24 @@ inline constexpr Named<TeacherPixels> kTeacherPixels[] = {
     {TeacherPixels::kStudent, "student", "normalised as the student's"}};
 
 inline constexpr Named<PositionResize> kPositionResizes[] = {
-    {PositionResize::kByScale, "by_scale", "coordinates by (G' + 0.1) / G"},
-    {PositionResize::kBySize, "by_size", "coordinates by the ratio of the grids"}};
+    {PositionResize::kByScale, "by_scale", "as DINO and BEiT v2: coordinates by (G' + 0.1) / G"},
+    {PositionResize::kBySize, "by_size", "as transformers: coordinates by the ratio of the grids"},
+    {PositionResize::kAntialiased, "antialiased", "as timm and OpenCLIP: bicubic with antialiasing"},
+    {PositionResize::kBilinear, "bilinear", "bilinear with antialiasing"}};
+
+inline constexpr Named<BiasResize> kBiasResizes[] = {
+    {BiasResize::kSpline, "spline", "as BEiT: a spline over offsets that spread geometrically"},
+    {BiasResize::kLinear, "linear", "as timm: linear over those offsets"},
+    {BiasResize::kBicubic, "bicubic", "as timm's simple function"},
+    {BiasResize::kBilinear, "bilinear", "as transformers"}};
+
+// The activation of a frozen network where its configuration is wrong.
+enum class TeacherActivation { kOwn, kGelu, kGeluTanh, kQuickGelu };
+inline constexpr Named<TeacherActivation> kTeacherActivations[] = {
+    {TeacherActivation::kOwn, "own", "as its configuration says"},
+    {TeacherActivation::kGelu, "gelu", "exact"},
+    {TeacherActivation::kGeluTanh, "gelu_tanh", "the tanh approximation"},
+    {TeacherActivation::kQuickGelu, "quick_gelu", "x sigmoid(1.702 x), as OpenAI's CLIP"}};
 
 // What a teacher made of the student looks at: the whole image, or only the patches hidden from the student (CAE).
 enum class TeacherSight { kAll, kMasked };
@@ -67,6 +84,8 @@ struct TeacherConfig {
   TeacherPixels pixels = TeacherPixels::kOwn;
   std::optional<int64_t> image_side;
   PositionResize resize = PositionResize::kByScale;
+  BiasResize bias_resize = BiasResize::kSpline;
+  TeacherActivation activation = TeacherActivation::kOwn;
   TeacherSight sees = TeacherSight::kAll;
   Ramp momentum{.start = 0.996};
   MomentumUpdate update = MomentumUpdate::kAfterStep;

@@ -8,6 +8,7 @@
 #include "nn/dialect.h"
 #include "nn/export_folder.h"
 #include "nn/frozen_vit.h"
+#include "nn/hub_cache.h"
 #include "nn/init.h"
 #include "nn/vit_fields.h"
 
@@ -136,7 +137,8 @@ bool is_our_own(const fs::path& path) {
   return false;
 }
 
-Backbone open_backbone(const fs::path& named) {
+Backbone open_backbone(const fs::path& asked) {
+  const fs::path named = resolve_model(asked);
   const bool is_last = fs::is_regular_file(named) && named.filename() == "last";  // the pointer beside the checkpoints
   const fs::path path = is_last ? named.parent_path() / read_file(named, kMaxPointerBytes) : named;
   check(fs::exists(path), path.string(),

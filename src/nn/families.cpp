@@ -261,7 +261,8 @@ const Unneeded kOpenAiTextSide = {{"transformer.", "text tower"},
                                   {"logit_bias", "bias of the contrastive loss"},
                                   {"input_resolution", "a number of the archive"},
                                   {"context_length", "a number of the archive"},
-                                  {"vocab_size", "a number of the archive"}};
+                                  {"vocab_size", "a number of the archive"},
+                                  {"attn_mask", "the causal mask"}};
 
 const Unneeded kTransformersHeads = {
     {"classifier.", "classification head"},

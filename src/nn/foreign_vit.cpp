@@ -14,6 +14,8 @@ namespace fs = std::filesystem;
 [[noreturn]] void refuse_unknown_names(const TensorFile& file) {
   std::string known;
   for (const Family& family : vit_families()) known += (known.empty() ? "" : ", ") + family.name;
+  if (const std::optional<NearFamily> near = nearest_family(file))
+    known += "; nearest is " + near->family->name + ", whose '" + near->missing + "' it lacks";
   fail(file.path().string(), ": no known vision transformer; expected the tensor names of one of: ", known,
        file.names().empty() ? "" : "; it starts with '" + printable(file.names()[0]) + "'");
 }

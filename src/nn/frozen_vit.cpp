@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "nn/backbone.h"
 #include "nn/foreign_vit.h"
+#include "nn/hub_cache.h"
 #include "nn/vit_resize.h"
 
 namespace lacuna {
@@ -59,18 +60,24 @@ FrozenVit open_foreign(const fs::path& path, std::optional<Activation> activatio
 
 }  // namespace
 
-FrozenVit open_frozen_vit(const fs::path& path, std::optional<int64_t> image_side, PositionResize how,
-                          std::optional<Activation> activation) {
+FrozenVit open_frozen_vit(const fs::path& asked, const OpenAs& how) {
+  const fs::path named = resolve_model(asked), exported = named / "export";
+  // A run that trained a CLIP exports a CLIP's folder, which holds more than the backbone.
+  const fs::path path = fs::exists(exported) && !is_our_own(exported) ? exported : named;
   const bool own = is_our_own(path);
-  check(!own || !activation, path.string(), ": was written by this program and says its activation itself");
-  FrozenVit out = own ? open_our_own(path) : open_foreign(path, activation);
+  check(!own || !how.activation, path.string(), ": was written by this program and says its activation itself");
+  FrozenVit out = own ? open_our_own(path) : open_foreign(path, how.activation);
   const int64_t side = out.vit->config().image_side;
-  if (image_side && *image_side != side) {
-    out.vit = resized(out.vit, *image_side, how);
-    out.framing = scaled(out.framing, side, *image_side);
+  if (how.image_side && *how.image_side != side) {
+    out.vit = resized(out.vit, *how.image_side, how.positions, how.biases);
+    out.framing = scaled(out.framing, side, *how.image_side);
   }
   out.vit->eval();
   return out;
+}
+
+FrozenVit open_frozen_vit(const fs::path& path, std::optional<int64_t> image_side, PositionResize how) {
+  return open_frozen_vit(path, OpenAs{.image_side = image_side, .positions = how});
 }
 
 FrozenClassifier open_classifier(const fs::path& path) {

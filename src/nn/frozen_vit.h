@@ -11,6 +11,7 @@
 #include "nn/classifier.h"
 #include "nn/position.h"
 #include "nn/preprocessing.h"
+#include "nn/relative_bias.h"
 
 namespace lacuna {
 
@@ -27,13 +28,21 @@ struct FrozenVit {
   int64_t embed() const { return projection ? projection->weight.size(0) : vit->config().width; }
 };
 
+// What may be asked of a network beyond what its file says.
+struct OpenAs {
+  std::optional<int64_t> image_side = {};  // another one than the file's resizes the tables of positions
+  PositionResize positions = PositionResize::kByScale;
+  BiasResize biases = BiasResize::kSpline;
+  std::optional<Activation> activation = {};  // in place of the configuration's
+};
+
 // Opens CLIP (transformers, OpenAI, OpenCLIP), SigLIP, DINOv2, ViT, BEiT, EVA (transformers and timm), CAE's encoder,
 // or our own export, checkpoint or run. Strict: every tensor is used or known and unneeded, every size in a
-// configuration agrees with the tensors; otherwise Error says which does not. Another `image_side` than the file's
-// resizes learned positions as `how` says and relative bias tables by BEiT's spline. `activation` overrides the
-// configuration's. The network comes in float32, on the CPU, in evaluation mode.
+// configuration agrees with the tensors; otherwise Error says which does not. A path may be a name in the Hugging Face
+// cache (nn/hub_cache). The network comes in float32, on the CPU, in evaluation mode.
+FrozenVit open_frozen_vit(const std::filesystem::path& path, const OpenAs& how);
 FrozenVit open_frozen_vit(const std::filesystem::path& path, std::optional<int64_t> image_side = {},
-                          PositionResize how = PositionResize::kByScale, std::optional<Activation> activation = {});
+                          PositionResize how = PositionResize::kByScale);
 
 // The same with its pooling and classification head, at its own size: pre-logits and logits as timm and transformers
 // give them.

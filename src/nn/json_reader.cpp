@@ -14,8 +14,8 @@ constexpr int64_t kMaxSize = 1 << 20;  // no width, depth or vocabulary of a rea
 const std::vector<std::pair<std::string, Activation>>& activation_names() {
   static const std::vector<std::pair<std::string, Activation>> kNames = {{"gelu", Activation::kGelu},
                                                                          {"quick_gelu", Activation::kQuickGelu},
-                                                                         {"gelu_new", Activation::kGeluTanh},
-                                                                         {"gelu_pytorch_tanh", Activation::kGeluTanh}};
+                                                                         {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                                                                         {"gelu_new", Activation::kGeluTanh}};
   return kNames;
 }
 

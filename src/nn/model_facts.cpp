@@ -8,6 +8,7 @@
 #include "nn/dvae.h"
 #include "nn/foreign_vit.h"
 #include "nn/frozen_vit.h"
+#include "nn/hub_cache.h"
 #include "nn/vqkd.h"
 #include "nn/weight_file.h"
 
@@ -93,7 +94,8 @@ void look_into_our_own(const fs::path& path, ModelFacts& facts) {
 
 }  // namespace
 
-ModelFacts look_into(const fs::path& path) {
+ModelFacts look_into(const fs::path& named) {
+  const fs::path path = resolve_model(named);
   ModelFacts facts;
   if (is_our_own(path)) {
     look_into_our_own(path, facts);

@@ -27,7 +27,7 @@ fs::path folder_of(const fs::path& path) {
 
 bool holds_clip(const fs::path& path) {
   if (is_our_own(path)) return false;
-  const TensorFile file(find_weights(path));
+  const TensorFile file = open_weights(path);
   const bool openai = file.has("visual.conv1.weight") &&
                       (file.has("token_embedding.weight") || file.has("text.token_embedding.weight"));
   return openai || (file.has("vision_model.embeddings.class_embedding") &&

@@ -22,6 +22,28 @@ at::Tensor sin_cos_positions(int64_t grid, int64_t width, AxisOrder order) {
   return at::cat({at::zeros({1, width}), patches}).unsqueeze(0);
 }
 
+namespace {
+
+// image [1,D,G,G] -> [1,D,rows,columns]
+at::Tensor interpolated(const at::Tensor& image, int64_t rows, int64_t columns, PositionResize how) {
+  const auto factor = [&](int64_t side) -> std::optional<double> {
+    if (how != PositionResize::kByScale) return std::nullopt;
+    return (static_cast<double>(side) + 0.1) / static_cast<double>(image.size(2));
+  };
+  switch (how) {
+    case PositionResize::kAntialiased:
+      return at::_upsample_bicubic2d_aa(image, {rows, columns}, /*align_corners=*/false);
+    case PositionResize::kBilinear:
+      return at::_upsample_bilinear2d_aa(image, {rows, columns}, /*align_corners=*/false);
+    case PositionResize::kBySize:
+    case PositionResize::kByScale:
+      break;
+  }
+  return at::upsample_bicubic2d(image, {rows, columns}, /*align_corners=*/false, factor(rows), factor(columns));
+}
+
+}  // namespace
+
 at::Tensor resize_positions(const at::Tensor& table, int64_t rows, int64_t columns, PositionResize how,
                             int64_t class_tokens) {
   const int64_t width = table.size(2), patches = table.size(1) - class_tokens;
@@ -29,14 +51,7 @@ at::Tensor resize_positions(const at::Tensor& table, int64_t rows, int64_t colum
   invariant(old * old == patches, "a position table of ", table.size(1), " rows is no square grid");
   if (old == rows && old == columns) return table;
   const at::Tensor image = table.slice(1, class_tokens).view({1, old, old, width}).permute({0, 3, 1, 2});
-  const auto factor = [&](int64_t side) -> std::optional<double> {
-    if (how != PositionResize::kByScale) return std::nullopt;
-    return (static_cast<double>(side) + 0.1) / static_cast<double>(old);
-  };
-  const at::Tensor resized =
-      how == PositionResize::kAntialiased
-          ? at::_upsample_bicubic2d_aa(image, {rows, columns}, /*align_corners=*/false)
-          : at::upsample_bicubic2d(image, {rows, columns}, /*align_corners=*/false, factor(rows), factor(columns));
+  const at::Tensor resized = interpolated(image, rows, columns, how);
   const at::Tensor patch_rows = resized.permute({0, 2, 3, 1}).reshape({1, rows * columns, width});
   return at::cat({table.slice(1, 0, class_tokens), patch_rows}, 1);
 }

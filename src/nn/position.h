@@ -16,8 +16,8 @@ at::Tensor sin_cos_positions(int64_t grid, int64_t width, AxisOrder order = Axis
 
 // How a learned table is read at another grid: coordinates scaled by the ratio of the grids (as transformers), or by
 // (G' + 0.1) / G as DINO and BEiT-2 do (maskdistill.md section 1.3), both bicubic (a = -0.75) without antialiasing; or
-// antialiased bicubic (a = -0.5), as timm and OpenCLIP do.
-enum class PositionResize { kBySize, kByScale, kAntialiased };
+// antialiased bicubic (a = -0.5), as timm and OpenCLIP do; or antialiased and bilinear, as timm can be asked to.
+enum class PositionResize { kBySize, kByScale, kAntialiased, kBilinear };
 
 // [1,C+G*G,D] -> [1,C+rows*columns,D]; the first C rows, one for a class token or none, are copied.
 at::Tensor resize_positions(const at::Tensor& table, int64_t rows, int64_t columns, PositionResize how,

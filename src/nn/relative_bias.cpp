@@ -103,13 +103,20 @@ std::vector<double> bias_source_coordinates(int64_t source, int64_t target) {
 at::Tensor resize_relative_bias(const at::Tensor& table, int64_t grid, BiasResize how) {
   const int64_t source = grid_of_table(table), old = 2 * source - 1, side = 2 * grid - 1, heads = table.size(1);
   if (source == grid) return table;
+  const at::Tensor offsets = table.slice(0, 0, old * old).t().reshape({1, heads, old, old});
+  if (how == BiasResize::kBicubic || how == BiasResize::kBilinear) {
+    const at::Tensor image = how == BiasResize::kBicubic
+                                 ? at::upsample_bicubic2d(offsets, {side, side}, /*align_corners=*/false)
+                                 : at::upsample_bilinear2d(offsets, {side, side}, /*align_corners=*/false);
+    return at::cat({image.reshape({heads, side * side}).t(), table.slice(0, old * old)});
+  }
   check(source > 2, "a relative position table of a ", source, " x ", source, " grid is too small to be resized");
   const std::vector<double> places = bias_source_coordinates(source, grid);
   std::vector<double> wanted;
   for (int64_t offset = 1 - grid; offset < grid; ++offset)
     wanted.push_back(std::clamp(static_cast<double>(offset), places.front(), places.back()));
   const at::Tensor weights = interpolation(places, wanted, how).to(table.device());
-  const at::Tensor image = table.slice(0, 0, old * old).to(at::kDouble).t().reshape({heads, old, old});
+  const at::Tensor image = offsets[0].to(at::kDouble);
   const at::Tensor resized = at::matmul(at::matmul(weights, image), weights.t());  // [H,side,side]
   return at::cat({resized.reshape({heads, side * side}).t().to(table.scalar_type()), table.slice(0, old * old)});
 }

@@ -15,13 +15,14 @@ at::Tensor relative_index(int64_t rows, int64_t columns);
 // How a table is read at another grid. kSpline is BEiT's: the offsets of the old grid stand at 0, 1, 1+q, 1+q+q^2, ...
 // (and mirrored), where q in [1.01, 1.5] makes the last one meet the new grid's; between them runs a not-a-knot bicubic
 // spline, beyond them its edge (maskdistill.md section 5.4). kLinear is timm's: linear between the same places.
-enum class BiasResize { kSpline, kLinear };
+// kBicubic is timm's simple function and kBilinear transformers': both on the uniform grid of offsets.
+enum class BiasResize { kSpline, kLinear, kBicubic, kBilinear };
 
 // Places of the 2S-1 offsets of a grid of side `source` among the integer offsets of a grid of side `target`.
 std::vector<double> bias_source_coordinates(int64_t source, int64_t target);
 
-// [(2S-1)^2 + 3, H] -> [(2G-1)^2 + 3, H] for a grid of side G; the three rows of the class token are copied. Computed
-// in float64. The spline needs grids of side 3 and more.
+// [(2S-1)^2 + 3, H] -> [(2G-1)^2 + 3, H] for a grid of side G; the three rows of the class token are copied. The first
+// two are computed in float64 and need grids of side 3 and more, the others in the table's dtype.
 at::Tensor resize_relative_bias(const at::Tensor& table, int64_t grid, BiasResize how = BiasResize::kSpline);
 
 class RelativeBiasImpl : public torch::nn::Module {

@@ -22,6 +22,8 @@ constexpr HeadsRow kHeads[] = {{"vit_giant_patch14_dinov2", 24},
                                {"vit_gigantic_", 16},
                                {"vit_so400m_", 16},
                                {"vit_base_patch16_gap_", 16},
+                               {"test_vit3", 3},
+                               {"test_vit", 2},
                                {"deit3_huge_", 16},
                                {"eva_giant_", 16}};
 
@@ -48,6 +50,9 @@ constexpr OtherRow kOthers[] = {{"eva02_enormous", "its norms stand behind atten
 constexpr std::string_view kTanh[] = {"vit_base_patch32_siglip_", "vit_giantopt_", "vit_large_patch16_siglip_512",
                                       "vit_large_patch16_siglip_gap_512", "vit_so400m_patch16_siglip_"};
 
+// Names whose networks have one head for every 64 channels, but for kHeads.
+constexpr std::string_view kUsual[] = {"vit_", "deit_", "deit3_", "beit_", "beitv2_", "eva_", "eva02_", "flexivit_"};
+
 bool contains(const std::string& name, std::string_view part) { return name.find(part) != std::string::npos; }
 
 }  // namespace
@@ -62,6 +67,8 @@ TimmArchitecture timm_architecture(const std::string& name) {
   if (std::any_of(std::begin(kTanh), std::end(kTanh), [&](std::string_view start) { return name.starts_with(start); }))
     out.activation = Activation::kGeluTanh;
   if (name.starts_with("eva02_") || contains(name, "_rope_reg")) out.rotary_grid = kEvaGrid;
+  out.usual_heads = std::any_of(std::begin(kUsual), std::end(kUsual),
+                                [&](std::string_view start) { return name.starts_with(start); });
   const auto other = std::find_if(std::begin(kOthers), std::end(kOthers),
                                   [&](const OtherRow& row) { return contains(name, row.part); });
   if (other != std::end(kOthers)) out.why_not = other->why;

@@ -9,7 +9,8 @@
 namespace lacuna {
 
 struct TimmArchitecture {
-  int64_t heads = 0;                    // 0: one for every 64 channels
+  int64_t heads = 0;  // 0: one for every 64 channels, if `usual_heads`
+  bool usual_heads = false;
   std::optional<double> norm_eps = {};  // none: 1e-6
   Activation activation = Activation::kGelu;
   std::optional<int64_t> rotary_grid = {};

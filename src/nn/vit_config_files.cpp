@@ -112,10 +112,12 @@ class Describer {
   void assume_heads(const std::string& where) {
     const auto usual = std::find_if(family_.heads.begin(), family_.heads.end(),
                                     [this](const auto& row) { return row.first == vit().width; });
-    const int64_t heads = usual != family_.heads.end() ? usual->second : unusual_heads(vit().width);
+    const bool of_family = usual != family_.heads.end();
+    const int64_t heads = of_family ? usual->second : unusual_heads(vit().width);
     if (heads > 0) {
       vit().heads = heads;
-      note(text("nothing tells the number of heads: ", heads, " assumed, as published networks of this width have"));
+      note(text("nothing tells the number of heads: ", heads, " assumed, as published networks of this width ",
+                of_family ? "and family " : "", "have"));
     } else {
       vit().heads = assumed_heads(vit().width, where, out_.notes);
     }
@@ -295,7 +297,10 @@ class Describer {
     if (in.has("num_heads") || c.heads > 0 || known.heads > 0) {
       set_heads(in, "num_heads", known.heads);
     } else {
-      assume_heads(in.where());
+      check(known.usual_heads || name.empty(), in.where(), ": neither 'num_heads' nor the architecture '",
+            printable(name), "' tells the number of heads; write num_heads into model_args");
+      if (known.usual_heads) c.heads = assumed_heads(c.width, in.where(), out_.notes);
+      if (name.empty()) assume_heads(in.where());
     }
     c.norm_eps = known.norm_eps.value_or(family_.norm_eps);
     if (in.flag("use_rot_pos_emb", known.rotary_grid.has_value())) {

@@ -182,6 +182,23 @@ std::optional<NamedVit> recognize(const TensorFile& file) {
   return std::nullopt;
 }
 
+std::optional<NearFamily> nearest_family(const TensorFile& file) {
+  std::optional<NearFamily> out;
+  std::ptrdiff_t most = 0;
+  for (const Family& family : vit_families()) {
+    for (const std::string& prefix : family.prefixes) {
+      const auto in_file = [&](const std::string& name) { return file.has(their_name(name, prefix, 0)); };
+      const std::ptrdiff_t shared = std::count_if(family.rows.begin(), family.rows.end(),
+                                                  [&](const NameRow& row) { return in_file(row.theirs[0]); });
+      const auto missing = std::find_if_not(family.marks.begin(), family.marks.end(), in_file);
+      if (shared <= most || missing == family.marks.end()) continue;
+      most = shared;
+      out = {&family, their_name(*missing, prefix, 0)};
+    }
+  }
+  return out;
+}
+
 double about_parameters(const VitConfig& c) {
   const auto width = static_cast<double>(c.width), hidden = static_cast<double>(c.hidden);
   const double block = 4 * width * width + 3 * width * hidden;

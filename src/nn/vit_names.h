@@ -22,6 +22,14 @@ bool bears_marks(const TensorFile& file, const NamedVit& named);
 // The first of vit_families() whose marks the file bears; nothing when there is none.
 std::optional<NamedVit> recognize(const TensorFile& file);
 
+// For a file of no family: the one that shares the most names with it, and one of its marks that the file lacks.
+// Nothing when no name is shared.
+struct NearFamily {
+  const Family* family = nullptr;
+  std::string missing;
+};
+std::optional<NearFamily> nearest_family(const TensorFile& file);
+
 // About how many numbers such a network holds; for check_plausible.
 double about_parameters(const VitConfig& vit);
 

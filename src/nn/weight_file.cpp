@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/hub_cache.h"
 
 namespace lacuna {
 namespace {
@@ -119,7 +120,8 @@ TensorFile under_key(const TensorFile& file, const std::string& key) {
 
 }  // namespace
 
-TensorFile open_weights(const fs::path& path) {
+TensorFile open_weights(const fs::path& asked) {
+  const fs::path path = resolve_model(asked);
   fs::path named = path;
   std::string key;
   const std::string whole = path.string();

@@ -9,7 +9,8 @@ namespace lacuna {
 
 // `path` is a file (io/tensor_file.h), an index of shards, or a folder with one: model.safetensors first, then the
 // names that transformers, OpenCLIP and timm use, shards after single files and pickles after safetensors, else the
-// only file of its kind. `FILE#KEY` takes the tensors under that dotted name.
+// only file of its kind; or a name in the Hugging Face cache (nn/hub_cache.h). `FILE#KEY` takes the tensors under that
+// dotted name.
 //
 // Without a key, what wraps the state dictionary is taken off: a dictionary `model`, else `state_dict`, … (kWrappers in
 // the source says in which order), as long as there is one, and then `module.` or `_orig_mod.` where all names begin

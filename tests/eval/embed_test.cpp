@@ -47,7 +47,7 @@ TEST(Embed, RowsAreTheNetworksTokensInDouble) {
   const TemporaryFolder folder;
   const ColorSource source(7);
   FrozenVit model = tiny_model(3, true);
-  const EmbedConfig config{.features = "class,mean,patches",
+  const EmbedConfig config{.features = "class,mean,patches,projected",
                            .layer = "last,0,1,-1",
                            .dtype = FeatureType::kF64,
                            .crop_ratio = 0.9,
@@ -71,6 +71,7 @@ TEST(Embed, RowsAreTheNetworksTokensInDouble) {
       EXPECT_LT(testing::largest_difference(found("mean"), tokens.slice(0, 1).mean(0)), 1e-12) << layer;
     }
   }
+  EXPECT_EQ(read(folder / "out.safetensors", "projected").sizes(), (std::vector<int64_t>{7, 7}));
   const std::string names(reinterpret_cast<const char*>(TensorFile(folder / "out.safetensors").at("names").data.data()),
                           16);
   EXPECT_EQ(names, std::string("color:0\0color:1\0", 16));
@@ -193,6 +194,29 @@ TEST(Embed, GoesOnToTheSameBytes) {
       EXPECT_EQ(content_of(broken / skipped), content_of(whole / skipped));
       EXPECT_EQ(std::distance(fs::directory_iterator(broken), {}), 2) << "no working file is left";
     }
+  }
+}
+
+// All rows are saved, and the file was being completed: the working files as they were then, with a part of the end.
+TEST(Embed, GoesOnFromTheVeryEnd) {
+  for (const char* name : {"x.npz", "x.safetensors", "x.csv"}) {
+    const TemporaryFolder folder, kept;
+    const ColorSource source(20, {4});
+    const EmbedConfig config{.batch = 8, .bad = BadImages::kNan, .save_every = 0};
+    const auto copy_working_files = [&](const EmbedProgress& now) {
+      if (now.done < now.total) return;
+      for (const char* ending : {".partial", ".partial.json"}) {
+        const std::string file = name + std::string(ending);
+        fs::copy_file(folder / file, kept / file);
+      }
+    };
+    FrozenVit model = tiny_model();
+    embed(model, source, config, {.target = folder / name, .progress = copy_working_files});
+    std::ofstream(kept / (name + std::string(".partial")), std::ios::app) << "half of what follows the rows";
+    FrozenVit again = tiny_model();
+    const EmbedResult result = embed(again, source, config, {.target = kept / name});
+    EXPECT_EQ(result.begun_at, 20);
+    EXPECT_EQ(content_of(kept / name), content_of(folder / name)) << name;
   }
 }
 

@@ -304,21 +304,35 @@ TEST(TorchFile, WhatHasNoMeaningIsLeftOutByName) {
 }
 
 TEST(TorchFile, TorchScriptTellsQuickGeluByItsConstant) {
-  const auto archive = [](const std::string& code, double constant) {
+  const auto archive_of = [](const ZipPart& code, double constant) {
     PickleMaker root, constants;
     root.global("__torch__.clip", "Model").op(")\x81}(").text("w").tensor(2, 0, {2}, {1}).text("training").op("\x89ub");
     constants.op("(").tensor(1, 0, {}, {}, "DoubleStorage").op("t");
     return zip_of({{.name = "m/data.pkl", .data = root.done()},
                    {.name = "m/data/0", .data = floats(2)},
-                   {.name = "m/code/__torch__/clip.py", .data = code},
+                   code,
                    {.name = "m/constants.pkl", .data = constants.done()},
                    {.name = "m/constants/0", .data = little(constant)}});
+  };
+  const auto archive = [&](const std::string& code, double constant) {
+    return archive_of({.name = "m/code/__torch__/clip.py", .data = code}, constant);
   };
   const TensorTable plain = read(archive("torch.gelu(x)", 1.5));
   EXPECT_EQ(plain.format, "TorchScript");
   EXPECT_EQ(plain.names, (std::vector<std::string>{"w"}));
   EXPECT_EQ(plain.metadata.at("torchscript.quick_gelu"), "false");
   EXPECT_EQ(read(archive("torch.mul(x, 1.702)", 1.5)).metadata.at("torchscript.quick_gelu"), "true");
+  // The same, deflated, as torch.jit.save packs code.
+  const std::string packed("\x2b\xc9\x2f\x4a\xce\xd0\xcb\x2d\xcd\xd1\xa8\xd0\x51\x30\xd4\x33\x37\x30\xd2\x04\x00", 21);
+  EXPECT_EQ(read(archive_of({.name = "m/code/__torch__/clip.py",
+                             .data = packed,
+                             .method = 8,
+                             .packed = 21,
+                             .size = 19,
+                             .local_size = 19},
+                            1.5))
+                .metadata.at("torchscript.quick_gelu"),
+            "true");
   EXPECT_EQ(read(archive("torch.mul(x, CONSTANTS.c0)", 1.702)).metadata.at("torchscript.quick_gelu"), "true");
 }
 
@@ -384,7 +398,7 @@ TEST(TorchFile, EveryOddArchiveIsNamed) {
       {{{.name = "a/data.pkl", .data = pickle, .crc = 5}}, "'a/data.pkl': its bytes do not have the checksum"},
       {{{.name = "a/b/data.pkl", .data = pickle}}, "without FOLDER/data.pkl"},
       {{{.name = "data.pkl", .data = pickle}}, "without FOLDER/data.pkl"},
-      {{{.name = "a/data.pkl", .data = pickle, .method = 8}}, "is compressed (method 8)"},
+      {{{.name = "a/data.pkl", .data = pickle, .method = 8}}, "'a/data.pkl' is compressed (method 8)"},
       {{{.name = "a/data.pkl", .data = ""}}, "data.pkl: not a pickle that can be read"}};
   for (const auto& [parts, sentence] : archives) {
     EXPECT_NE(refusal(zip_of(parts)).find(sentence), std::string::npos)

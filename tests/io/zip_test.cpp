@@ -105,7 +105,6 @@ TEST(Zip, EveryBrokenRuleIsNamed) {
       {wide_magic, "expected a 64-bit end record at"},
       {wide_size, "expected the 64-bit end record to end where its locator begins"},
       {contradiction, "two end records contradict each other"},
-      {zip_of({with([](ZipPart& p) { p.method = 8; })}), "'a' is compressed (method 8)"},
       {zip_of({with([](ZipPart& p) { p.flags = p.local_flags = 1; })}), "'a' is encrypted"},
       {zip_of({with([](ZipPart& p) { p.packed = 3; })}), "'a': a stored entry of 4 bytes that takes 3"},
       {zip_of({with([](ZipPart& p) { p.size = 3; })}), "'a': its local header contradicts the directory"},
@@ -130,6 +129,31 @@ TEST(Zip, EveryBrokenRuleIsNamed) {
     EXPECT_NE(sentence.find(each.sentence), std::string::npos)
         << "expected: " << each.sentence << "\nfound:    " << sentence;
   }
+}
+
+// "aaaaaaaaaa", deflated by zlib.
+const std::string kDeflated("\x4b\x4c\x84\x01\x00", 5);
+
+ZipPart deflated(std::uint32_t size) {
+  return {.name = "a", .data = kDeflated, .method = 8, .packed = 5, .size = size, .local_size = size};
+}
+
+TEST(Zip, CompressedEntriesAreUnpackedIntoBoundedMemoryOrRefused) {
+  const std::string bytes = zip_of({deflated(10)});
+  const ZipArchive archive(span_of(bytes), "FILE");
+  const ZipEntry& entry = *archive.find("a");
+  EXPECT_EQ(archive.content(entry, 10), std::string(10, 'a'));
+  EXPECT_EQ(archive.content(entry, 9), std::nullopt);
+  EXPECT_THROW(archive.find_stored("a"), Error);
+  EXPECT_EQ(archive.find_stored("b"), nullptr);
+  for (const std::uint32_t lie : {9u, 11u, 0u}) {
+    const std::string wrong = zip_of({deflated(lie)});
+    const ZipArchive liar(span_of(wrong), "FILE");
+    EXPECT_THROW(liar.content(*liar.find("a"), 100), Error) << lie;
+  }
+  const std::string other = zip_of({with([](ZipPart& p) { p.method = 14; })});
+  const ZipArchive packed(span_of(other), "FILE");
+  EXPECT_EQ(packed.content(*packed.find("a"), 100), std::nullopt);
 }
 
 TEST(Zip, EntriesThatShareBytesAreRefusedAndRoomBetweenThemIsNot) {

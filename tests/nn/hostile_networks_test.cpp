@@ -121,6 +121,8 @@ TEST(HostileNetworks, EachFaultOfTimmsTensorsIsNamed) {
     beit.replace(change.first, change.second);
     expect_in(beit.fault(), message);
   }
+  beit.replace("cls_pt_layers.0.norm1.weight", at::zeros({32}));  // of BEiT v2's pretraining
+  EXPECT_EQ(beit.fault(), "opened");
   beit.replace("relative_position_index", at::zeros({2}));
   expect_in(beit.fault(), "have no place in the model: relative_position_index");
   beit.replace("rel_pos_bias.relative_position_index", at::zeros({17, 17}, at::kLong));  // which timm ignores, too
@@ -146,10 +148,23 @@ TEST(HostileNetworks, EachFaultOfTimmsConfigurationIsNamed) {
   expect_in(with("act_layer", "relu"), "key 'act_layer' is 'relu'; known are");
   expect_in(with("global_pool", "map"), "key 'global_pool' is 'map', but the tensors lack a pooling by attention");
   EXPECT_EQ(with("reg_tokens", 0), "opened");  // switched off
+  expect_in(with("use_rot_pos_emb", 3), "key 'use_rot_pos_emb' must be true or false");
+  vit.edit("config.json", [](Json& json) {
+    json["model_args"]["use_rot_pos_emb"] = true;
+    json["model_args"]["ref_feat_shape"] = {16, 8};
+  });
+  expect_in(vit.fault(), "key 'ref_feat_shape' must be the side of square images");
+  expect_in(with("rope_type", "mixed"), "key 'rope_type' is \"mixed\", which is not understood");
+  expect_in(with("use_post_norm", true), "key 'use_post_norm' is true, which is not understood");
+  expect_in(with("attn_type", "rope"), "key 'attn_type' is \"rope\", which is not understood");
   vit.edit("config.json", [](Json& json) { json["pretrained_cfg"]["std"] = {0.5, 0, 0.5}; });
   expect_in(vit.fault(), "key 'std' must be positive");
   vit.edit("config.json", [](Json& json) { json["pretrained_cfg"]["interpolation"] = "random"; });
   expect_in(vit.fault(), "key 'interpolation' is 'random'; known are");
+  vit.edit("config.json", [](Json& json) { json["pretrained_cfg"]["crop_mode"] = "random"; });
+  expect_in(vit.fault(), "key 'crop_mode' is 'random'; known are center, squash, border");
+  vit.edit("config.json", [](Json& json) { json["pretrained_cfg"]["crop_pct"] = 0; });
+  expect_in(vit.fault(), "key 'crop_pct' must be a share of the image");
   vit.edit("config.json", [](Json& json) { json["model_args"].erase("num_heads"); });
   expect_in(vit.fault(), "nothing tells the number of heads, and width 32 has none of the usual 64 channels");
   vit.edit("config.json", [](Json& json) { json = 3; });
@@ -210,6 +225,9 @@ TEST(HostileNetworks, WhatIsNoNetworkIsRefusedWithWhatWasExpected) {
   LACUNA_NEEDS_SHARED("golden/models/vqkd/vqkd.safetensors");
   expect_in(Spoilt("vqkd", "vqkd.safetensors").fault(), "no known vision transformer; expected the tensor names of");
   expect_in(Spoilt("dvae/h16_v64", "encoder.safetensors").fault(), "no known vision transformer");
+  Spoilt vit("timm/vit_plain/timm");
+  vit.replace("patch_embed.proj.weight", {});
+  expect_in(vit.fault(), "nearest is ViT or BEiT (timm), whose 'patch_embed.proj.weight' it lacks");
   const TemporaryFolder folder;
   EXPECT_THROW(open_frozen_vit(folder / "absent"), Error);
   EXPECT_THROW(open_frozen_vit(folder), Error);

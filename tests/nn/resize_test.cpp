@@ -33,17 +33,18 @@ Pair parse_pair(const std::string& word, const std::string& between) {  // "14to
 TEST(ResizedPositions, FollowEachReference) {
   LACUNA_NEEDS_SHARED(kPositions);
   const TensorFile file = golden_file(kPositions);
-  const std::pair<std::string, PositionResize> kinds[] = {{"output.hf.", PositionResize::kBySize},
-                                                          {"output.timm.antialias_false.", PositionResize::kBySize},
-                                                          {"output.timm.antialias_true.", PositionResize::kAntialiased},
-                                                          {"output.timm.default.", PositionResize::kAntialiased},
-                                                          {"output.scale_factor_plus_0.1.", PositionResize::kByScale},
-                                                          {"output.beit2_clip_teacher.", PositionResize::kByScale}};
-  const std::string left_out = "output.timm.bilinear.";  // timm's option that no published recipe uses
+  const std::pair<std::string, PositionResize> kinds[] = {
+      {"output.hf.", PositionResize::kBySize},
+      {"output.timm.antialias_false.", PositionResize::kBySize},
+      {"output.timm.antialias_true.", PositionResize::kAntialiased},
+      {"output.timm.default.", PositionResize::kAntialiased},
+      {"output.scale_factor_plus_0.1.", PositionResize::kByScale},
+      {"output.timm.bilinear.antialias_true.", PositionResize::kBilinear},
+      {"output.beit2_clip_teacher.", PositionResize::kByScale}};
   const at::Tensor table = to_tensor(file.at("input.pos_embed"));
   Ledger ledger;
   for (const std::string& key : file.names()) {
-    if (key == "input.pos_embed" || key.starts_with(left_out)) continue;
+    if (key == "input.pos_embed") continue;
     bool known = false;
     for (const auto& [prefix, how] : kinds) {
       if (!key.starts_with(prefix)) continue;
@@ -134,12 +135,11 @@ TEST(ResizedBias, IsTheSplineOfTheUnifiedTables) {
 TEST(ResizedBias, FollowsTheOfficialLoopAndTimm) {
   LACUNA_NEEDS_SHARED(kBiases);
   const TensorFile file = golden_file(kBiases);
-  const std::string left_out[] = {"output.timm_simple_bicubic.", "output.hf_bilinear."};  // not offered
   Ledger ledger;
   for (const std::string& key : file.names()) {
     const size_t dot = key.rfind('.');
     const std::string kind = key.substr(0, dot + 1);
-    if (kind == "input." || kind == left_out[0] || kind == left_out[1]) continue;
+    if (kind == "input.") continue;
     const Pair grid = parse_pair(key.substr(dot + 1), "to");
     const at::Tensor stored = to_tensor(file.at(key)), table = to_tensor(file.at("input." + key.substr(dot + 1)));
     if (kind == "output.source_coordinates.") {
@@ -152,6 +152,10 @@ TEST(ResizedBias, FollowsTheOfficialLoopAndTimm) {
     } else if (kind == "output.timm_default_linear.") {  // which timm computes in float32
       ledger.expect_close("timm, float32", key, resize_relative_bias(table, grid.to, BiasResize::kLinear), stored,
                           1.1e-6);
+    } else if (kind == "output.timm_simple_bicubic." || kind == "output.hf_bilinear.") {
+      const BiasResize how = kind == "output.hf_bilinear." ? BiasResize::kBilinear : BiasResize::kBicubic;
+      ledger.expect_close("timm's simple function and transformers, float32", key,
+                          resize_relative_bias(table, grid.to, how), stored, 1.1e-6);
     } else {
       ADD_FAILURE() << "nothing was compared with " << key;
     }
