@@ -88,7 +88,9 @@ bool DataConfig::generated() const {
 }
 
 SourceConfig DataConfig::source() const {
-  check(bands.empty() || bands.size() == 3, "data.bands: expected three channels, as in [3,2,1], found ", bands.size());
+  const bool are_channels = bands.size() == 3 && *std::min_element(bands.begin(), bands.end()) >= 0;
+  check(bands.empty() || are_channels, "data.bands: expected three channels counted from 0, as in [3,2,1], found ",
+        bands.size() == 3 ? "a negative one" : text(bands.size(), " numbers"));
   return {.path = path,
           .kind = kind,
           .class_captions = class_captions,
