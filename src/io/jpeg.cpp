@@ -218,19 +218,19 @@ ImageSize JpegReader::open(std::span<const std::uint8_t> bytes, const std::strin
   return {static_cast<int>(session.info.image_width), static_cast<int>(session.info.image_height)};
 }
 
-ImageView JpegReader::read(const Box& box, Image& image) {
+ImageView JpegReader::read(const Box& box, Image& image, int reduction) {
   JpegSession& session = *session_;
   jpeg_decompress_struct& info = session.info;
-  const int width = static_cast<int>(info.image_width), height = static_cast<int>(info.image_height);
-  invariant(holds(width, height, box), "JpegReader: a box outside ", session.name);
   const bool cmyk = info.num_components == 4;
+  info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(reduction);
+  session.run([](jpeg_decompress_struct& d) { jpeg_start_decompress(&d); });
+  const int width = static_cast<int>(info.output_width), height = static_cast<int>(info.output_height);
+  invariant(holds(width, height, box), "JpegReader: a box outside ", session.name);
   const bool part = box != Box{0, 0, width, height} && can_read_parts(info);
   Box place = box;
-  info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-  session.run([&](jpeg_decompress_struct& d) {
-    jpeg_start_decompress(&d);
-    if (part) skip_to(d, place);
-  });
+  if (part) session.run([&](jpeg_decompress_struct& d) { skip_to(d, place); });
 
   image.width = static_cast<int>(info.output_width);
   image.height = part ? box.height : height;
