@@ -109,6 +109,7 @@ TEST(ViewRenderer, FastDecodeChangesLargeCropsAloneAndThoseALittle) {
   Rendering rendering;
   ImageReader reader;
   int changed = 0;
+  double distance = 0;
   std::uint64_t sample = 0;
   for (const auto& entry : fs::directory_iterator(shared_folder() / "data/imagenet_samples/images")) {
     reader.name = entry.path().string();
@@ -122,10 +123,11 @@ TEST(ViewRenderer, FastDecodeChangesLargeCropsAloneAndThoseALittle) {
       ASSERT_TRUE(same_pixels(found, expected)) << reader.name;
       continue;
     }
-    EXPECT_LT(mean_distance(found, expected), 2) << reader.name;
+    distance += mean_distance(found, expected);
     ++changed;
   }
   EXPECT_GT(changed, 50);
+  EXPECT_LT(distance / changed, 1.2);  // half a pixel's shift makes it 3
 }
 
 TEST(JitteredPart, IsThatPartOfTheJitteredImage) {
