@@ -46,14 +46,12 @@ struct JpegSession {
 
 namespace {
 
-using Session = JpegSession;
-
 template <class Info>
-Session& session_of(Info info) {
-  return *static_cast<Session*>(info->client_data);
+JpegSession& session_of(Info info) {
+  return *static_cast<JpegSession*>(info->client_data);
 }
 
-[[noreturn]] void escape_with(Session& session, const char* message) {
+[[noreturn]] void escape_with(JpegSession& session, const char* message) {
   std::snprintf(session.message, sizeof session.message, "%s", message);
   std::longjmp(session.escape, 1);
 }
@@ -61,7 +59,7 @@ Session& session_of(Info info) {
 extern "C" {
 
 [[noreturn]] static void on_error(j_common_ptr info) {
-  Session& session = session_of(info);
+  JpegSession& session = session_of(info);
   info->err->format_message(info, session.message);
   std::longjmp(session.escape, 1);
 }
@@ -70,7 +68,7 @@ extern "C" {
 static void on_message(j_common_ptr, int) {}
 
 static void on_progress(j_common_ptr info) {
-  Session& session = session_of(info);
+  JpegSession& session = session_of(info);
   if (session.info.input_scan_number > session.max_scans) escape_with(session, "more progressive scans than the limit");
 }
 
@@ -94,13 +92,13 @@ static void on_source_skip(j_decompress_ptr info, long count) {
 
 // Runs one call into libjpeg; false when it failed, with the reason in session.message. `step` must own nothing.
 template <class Step>
-bool run_guarded(Session& session, Step step) {
+bool run_guarded(JpegSession& session, Step step) {
   if (setjmp(session.escape) != 0) return false;
   step(session.info);
   return true;
 }
 
-void create(Session& session) {
+void create(JpegSession& session) {
   session.info.err = jpeg_std_error(&session.errors);
   session.errors.error_exit = on_error;
   session.errors.emit_message = on_message;
