@@ -8,6 +8,7 @@
 #include "base/config_mistakes.h"
 #include "base/config_toml.h"
 #include "base/error.h"
+#include "base/utf8.h"
 
 namespace lacuna {
 namespace {

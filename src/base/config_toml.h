@@ -19,6 +19,4 @@ ConfigValue parse_toml(std::string_view toml, const std::string& name);
 // One value as it would stand after "key = "; empty when `text` is none.
 std::optional<ConfigValue> parse_toml_value(std::string_view text);
 
-bool is_utf8(std::string_view text);
-
 }  // namespace lacuna

@@ -50,9 +50,9 @@ struct CompareConfig {
 // One side: its file and, where it is one that opens, its network.
 struct Side {
   fs::path path;
-  std::optional<FrozenVit> model;
-  std::string why_no_model;
-  std::optional<TensorFile> file;
+  std::optional<FrozenVit> model = {};
+  std::string why_no_model = {};
+  std::optional<TensorFile> file = {};
 };
 
 Side open_side(const fs::path& path) {
@@ -165,8 +165,9 @@ nlohmann::json features_json(const FeatureComparison& found) {
 std::unique_ptr<Source> images_for(const Side& a, const Side& b, std::span<const std::string> named, int64_t scenes) {
   const int64_t side = std::max(a.model->vit->config().image_side, b.model->vit->config().image_side);
   const std::vector<std::string> shapes = {"shapes"};
-  return open_images(named.empty() ? std::span<const std::string>(shapes) : named,
-                     {.size = scenes, .side = static_cast<int>(std::clamp<int64_t>(side, 8, 2048))});
+  return open_images(
+      named.empty() ? std::span<const std::string>(shapes) : named,
+      {.path = {}, .class_captions = {}, .size = scenes, .side = static_cast<int>(std::clamp<int64_t>(side, 8, 2048))});
 }
 
 class Comparison {

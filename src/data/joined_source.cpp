@@ -67,7 +67,7 @@ std::unique_ptr<Source> open_images(std::span<const std::string> paths, const So
     const bool folder = fs::is_directory(path);
     if (!folder && path != "shapes" && is_image_name(path)) {
       check(fs::exists(path), path, ": no such image");
-      waiting.samples.push_back({.path = path});
+      waiting.samples.push_back({.path = path, .captions = {}});
       continue;
     }
     add_images(parts, waiting);

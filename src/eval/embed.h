@@ -32,14 +32,14 @@ inline constexpr Named<BadImages> kBadImages[] = {
     {BadImages::kNan, "nan", "a row of NaN each, so that rows match the list"}};
 
 struct EmbedConfig {
-  std::string features;  // as choose_taps reads them
+  std::string features = {};  // as choose_taps reads them
   std::string layer = "last";
-  std::optional<RowFormat> to;
+  std::optional<RowFormat> to = {};
   FeatureType dtype = FeatureType::kF32;
   bool normalize = false;
-  std::optional<double> crop_ratio;
+  std::optional<double> crop_ratio = {};
   std::int64_t batch = 64;
-  std::optional<int> workers;
+  std::optional<int> workers = {};
   BadImages bad = BadImages::kLeaveOut;
   double max_bad_share = 0.01;
   double save_every = 10;

@@ -206,6 +206,7 @@ void write_clip_folder(const fs::path& folder, const ClipConfig& config, const N
   write_weights(folder / "model.safetensors", named, dtype);
   write_json_atomic(folder / "preprocessor_config.json", processor_json({.name = "CLIPImageProcessor",
                                                                          .crops = true,
+                                                                         .resized = 0,
                                                                          .side = config.vision.image_side,
                                                                          .stats = config.stats,
                                                                          .kernel = config.kernel}));

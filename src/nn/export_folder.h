@@ -25,11 +25,12 @@ std::string why_not_transformers(const PortableVit& net);
 std::string transformers_class(const PortableVit& net);  // "ViTModel"
 void write_transformers_folder(const std::filesystem::path& folder, PortableVit net, at::ScalarType dtype = at::kFloat);
 
-// transformers' preprocessor_config.json: the shorter edge to `side` and the square in the middle, or, without `crops`,
-// all of the image squashed into a square.
+// transformers' preprocessor_config.json: the shorter edge to `resized`, 0 for `side`, and the square of `side` in the
+// middle, or, without `crops`, all of the image squashed into a square.
 struct ImageProcessor {
   std::string name;  // its class
   bool crops;
+  int64_t resized;
   int64_t side;
   PixelStats stats;
   Kernel kernel;

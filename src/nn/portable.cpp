@@ -33,6 +33,7 @@ PortableVit from_frozen(const FrozenVit& frozen) {
                   .embed = frozen.projection ? frozen.embed() : 0,
                   .stats = frozen.stats,
                   .kernel = frozen.kernel,
+                  .framing = frozen.framing,
                   .tensors = detached(named_tensors(*frozen.vit, "vit.", /*buffers=*/true)),
                   .own = {},
                   .notes = frozen.notes};
@@ -48,6 +49,7 @@ PortableVit portable(const Backbone& backbone) {
           .embed = 0,
           .stats = backbone.config.stats,
           .kernel = backbone.config.kernel,
+          .framing = {},
           .tensors = detached(named_tensors(*backbone.vit, "vit.", /*buffers=*/true)),
           .own = backbone.config,
           .notes = {}};
@@ -63,6 +65,7 @@ PortableVit open_portable(const fs::path& path, bool with_head) {
           .embed = 0,
           .stats = whole.stats,
           .kernel = whole.kernel,
+          .framing = whole.framing,
           .tensors = detached(named_tensors(*whole.model, "", /*buffers=*/true)),
           .own = {},
           .notes = whole.notes};

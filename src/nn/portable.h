@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "io/framing.h"
 #include "nn/backbone.h"
 #include "nn/classifier.h"
 
@@ -19,6 +20,7 @@ struct PortableVit {
   int64_t embed = 0;      // K of CLIP's projection; 0 without one
   PixelStats stats = kImageNetStats;
   Kernel kernel = Kernel::kBicubic;
+  Framing framing = {};
   NamedTensors tensors;  // "vit.…" with fixed positions, "projection.weight", "fc_norm.…", "head.…", "attention_pool.…"
   std::optional<BackboneConfig> own;  // of a network of ours: what an export keeps beside timm's words
   std::vector<std::string> notes;     // what had to be assumed when it was opened

@@ -35,9 +35,11 @@ std::string timm_activation(Activation activation) {
   return activation == Activation::kGeluTanh ? "gelu_tanh" : activation_name(activation);
 }
 
-std::string why_not_beit(const VitConfig& c) {
+std::string why_not_beit(const VitConfig& c, bool has_norm) {
   if (c.activation != Activation::kGelu) return "timm's BEiT takes exact GELU; this network uses another activation";
   if (!is(c.norm_eps, 1e-6)) return "timm's BEiT normalises with epsilon 1e-6";
+  if (!c.final_norm && !has_norm)
+    return "timm's BEiT has a norm after its blocks, and this network has none; use --to hf";
   if (c.pre_norm) return "timm's BEiT, which has the relative position bias, has no norm before the blocks";
   return "";
 }
@@ -71,6 +73,16 @@ Json model_arguments(const PortableVit& net) {
   return out;
 }
 
+const char* crop_mode(Fit fit) { return fit == Fit::kCrop ? "center" : fit == Fit::kSquash ? "squash" : "border"; }
+
+// timm resizes to the side over this share, cut to a whole number.
+double crop_share(int64_t side, int64_t resized) {
+  if (resized == 0) return 1.0;
+  double share = static_cast<double>(side) / static_cast<double>(resized);
+  while (static_cast<int64_t>(static_cast<double>(side) / share) < resized) share = std::nextafter(share, 0.0);
+  return share;
+}
+
 Json config_json(const PortableVit& net) {
   const VitConfig& c = net.vit;
   const Json arguments = model_arguments(net);
@@ -83,8 +95,8 @@ Json config_json(const PortableVit& net) {
            {{"input_size", {3, c.image_side, c.image_side}},
             {"fixed_input_size", true},
             {"interpolation", name_of(kKernels, net.kernel)},
-            {"crop_pct", 1.0},
-            {"crop_mode", "center"},
+            {"crop_pct", crop_share(c.image_side, net.framing.resized)},
+            {"crop_mode", crop_mode(net.framing.fit)},
             {"mean", net.stats.mean},
             {"std", net.stats.std},
             {"num_classes", net.head.classes},
@@ -99,7 +111,7 @@ std::string why_not_timm(const PortableVit& net) {
   if (const std::string reason = why_not_plain(c); !reason.empty()) return reason;
   if (net.head.pool == Pool::kAttention) return "the attention pooling of this network is not written as timm's";
   if (net.head.norm && c.final_norm) return "timm's networks have one norm after the blocks, this one has two";
-  if (is_beit(c)) return why_not_beit(c);
+  if (is_beit(c)) return why_not_beit(c, net.head.norm);
   if (c.pre_norm && c.patch_bias) return "timm's ViT has no bias on its patches where it has a norm before the blocks";
   if (!is(c.norm_eps, 1e-6) && (!is(c.norm_eps, 1e-5) || c.activation == Activation::kSwiGlu))
     return text("timm's ViT normalises with epsilon 1e-6, or 1e-5 in CLIP's tower; this network with ", c.norm_eps);

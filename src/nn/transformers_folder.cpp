@@ -41,7 +41,7 @@ Kind choose(const PortableVit& net) {
   if (net.embed > 0 || c.pre_norm) return Kind::kClip;
   if (!c.class_token) return Kind::kSiglip;
   if (c.activation == Activation::kSwiGlu) return Kind::kDinov2;
-  if (has_bias_table(c) || net.head.norm) return Kind::kBeit;
+  if (has_bias_table(c) || net.head.norm || !c.final_norm) return Kind::kBeit;
   if (!c.layer_scale) return Kind::kVit;
   return net.head.classes > 0 || dinov2_ratio(c) == 0 ? Kind::kBeit : Kind::kDinov2;
 }
@@ -79,7 +79,7 @@ std::string why_not_dinov2(const PortableVit& net) {
 }
 
 std::string why_not_beit(const PortableVit& net) {
-  if (net.head.norm == net.vit.final_norm) return "transformers' BEiT normalises the tokens or their mean, not both";
+  if (net.head.norm && net.vit.final_norm) return "transformers' BEiT normalises the tokens or their mean, not both";
   if (net.head.classes > 0 && (net.head.pool == Pool::kMean) != net.head.norm)
     return "transformers' BEiT normalises the mean of the tokens after it is taken; leave the classifier out by "
            "head=false, or use --to timm";
@@ -87,7 +87,6 @@ std::string why_not_beit(const PortableVit& net) {
 }
 
 std::string why_not_vit(const PortableVit& net) {
-  if (!net.vit.final_norm) return "transformers' ViT has a final norm";
   if (net.head.classes > 0 && net.head.pool != Pool::kToken)
     return "transformers' ViT classifies by the class token; leave the classifier out by head=false, or use --to timm";
   return "";
@@ -168,7 +167,7 @@ Json own_json(const PortableVit& net) {
               {"use_absolute_position_embeddings", c.positions != Positions::kNone},
               {"use_relative_position_bias", c.relative_bias == RelativeBiasKind::kPerBlock},
               {"use_shared_relative_position_bias", c.relative_bias == RelativeBiasKind::kShared},
-              {"use_mean_pooling", net.head.norm},
+              {"use_mean_pooling", !c.final_norm},  // which leaves the tokens as they are
               {"use_mask_token", false}};
     case Kind::kDinov2:
       return {{"model_type", "dinov2"},  {"mlp_ratio", dinov2_ratio(c)},
@@ -207,6 +206,9 @@ std::string transformers_class(const PortableVit& net) {
 
 std::string why_not_transformers(const PortableVit& net) {
   if (const std::string reason = why_not_plain(net.vit); !reason.empty()) return reason;
+  if (net.framing.fit == Fit::kPad)
+    return "transformers' image processors for ViTs do not pad images to a square, as this network's does; use --to "
+           "timm";
   if (net.head.pool == Pool::kAttention && choose(net) != Kind::kSiglip)
     return "only transformers' SigLIP pools by attention, and it has no class token; leave the pooling out by "
            "head=false";
@@ -236,7 +238,7 @@ Json processor_json(const ImageProcessor& p) {
               {"do_convert_rgb", true},
               {"image_processor_type", p.name}};
   const Json square = {{"height", p.side}, {"width", p.side}};
-  out["size"] = p.crops ? Json{{"shortest_edge", p.side}} : square;
+  out["size"] = p.crops ? Json{{"shortest_edge", p.resized > 0 ? p.resized : p.side}} : square;
   if (p.crops) out.update({{"do_center_crop", true}, {"crop_size", square}});
   return out;
 }
@@ -246,8 +248,13 @@ void write_transformers_folder(const fs::path& folder, PortableVit net, at::Scal
   check(reason.empty(), "export: ", reason);
   rewrite(net);
   const Kind kind = choose(net);
-  ImageProcessor processor{
-      .name = "BitImageProcessor", .crops = true, .side = net.vit.image_side, .stats = net.stats, .kernel = net.kernel};
+  ImageProcessor processor{.name = "BitImageProcessor",
+                           .crops = net.framing.fit != Fit::kSquash,
+                           .resized = net.framing.resized,
+                           .side = net.vit.image_side,
+                           .stats = net.stats,
+                           .kernel = net.kernel};
+  if (!processor.crops) processor.name = "ViTImageProcessor";
   if (kind == Kind::kClip) processor.name = "CLIPImageProcessor";
   if (kind == Kind::kSiglip) processor.name = "SiglipImageProcessor", processor.crops = false;
   fs::create_directories(folder);

@@ -205,6 +205,9 @@ class Describer {
     set_heads(in, "num_attention_heads", 12);  // transformers' default in all of these families
     set_side(in, "image_size");
     set_activation(in, "hidden_act");
+    for (const char* key : {"layer_scale_init_value", "layerscale_value"}) {  // BEiT's and DINOv2's
+      if (c.layer_scale && in.has(key) && in.number(key, 1) > 0) c.layer_scale = in.number(key, 1);
+    }
     c.norm_eps = read_eps(in, "layer_norm_eps", family_.norm_eps);
     const fs::path path = folder_ / "preprocessor_config.json";
     if (!fs::exists(path)) return note("no preprocessor_config.json: statistics of pixels usual in the family");

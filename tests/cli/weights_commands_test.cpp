@@ -103,7 +103,9 @@ TEST(EmbedCommand, AKilledOneGoesOnToTheSameBytes) {
       process.send(signal);
       const Ended ended = process.wait();
       EXPECT_TRUE(signal == SIGKILL ? ended.signal == SIGKILL : ended.code == 4) << ended.code << ended.err;
-      if (signal == SIGTERM) EXPECT_SAYS(ended.out, "the same command goes on from there");
+      if (signal == SIGTERM) {
+        EXPECT_SAYS(ended.out, "the same command goes on from there");
+      }
       ++kills;
     }
     EXPECT_EQ(kills, 2) << "the work was over before the signal came";

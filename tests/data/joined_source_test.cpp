@@ -43,7 +43,7 @@ TEST(OpenImages, TakesImagesListsFoldersAndShapesInTheOrderGiven) {
   EXPECT_TRUE(images->classes().empty());
 
   const std::vector<std::string> shapes = {"shapes", paths[0]};
-  const auto mixed = open_images(shapes, {.size = 3, .side = 16});
+  const auto mixed = open_images(shapes, {.path = {}, .class_captions = {}, .size = 3, .side = 16});
   EXPECT_EQ(mixed->size(), 4);
   EXPECT_EQ(mixed->name(2), "shapes:2");
   EXPECT_EQ(mixed->name(3), paths[0]);

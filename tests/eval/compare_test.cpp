@@ -54,12 +54,15 @@ TEST(CompareTensors, SortsEveryTensorIntoOneBin) {
 TEST(CanonicalTensors, BringBiasesToOneForm) {
   VitConfig config = tiny_backbone().config.vit;
   config.qkv_bias = QkvBias::kQueryValue;
-  FrozenVit split{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit, .notes = {}};
+  FrozenVit split{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit,
+                  .family = "toy",
+                  .path = "toy",
+                  .notes = {}};
   for (auto& [name, tensor] : named_tensors(*split.vit)) {
     if (name.ends_with("q_bias")) tensor.detach().fill_(0.25);
   }
   config.qkv_bias = QkvBias::kAll;
-  FrozenVit full{.vit = Vit(config), .notes = {}};
+  FrozenVit full{.vit = Vit(config), .family = "toy", .path = "toy", .notes = {}};
   const NamedTensors from = canonical_tensors(split);
   for (auto& [name, tensor] : named_tensors(*full.vit, "vit.")) tensor.detach().copy_(*find(from, name));
   EXPECT_TRUE(compare(split, full).within(0));
@@ -88,13 +91,19 @@ TEST(CompareFeatures, TakeOnlyTheEndOfNetworksOfOtherDepthsAndGrids) {
   config.depth = 3;
   config.image_side = 32;
   FrozenVit a = tiny_model();
-  FrozenVit b{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit, .notes = {}};
+  FrozenVit b{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit,
+              .family = "toy",
+              .path = "toy",
+              .notes = {}};
   const FeatureComparison found = compare_features(a, b, ColorSource(2));
   ASSERT_EQ(found.layers.size(), 1u);
   EXPECT_EQ(found.layers[0].layer, "last");
   EXPECT_GT(found.layers[0].largest, 0);
   config.width = 48;
-  FrozenVit wide{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit, .notes = {}};
+  FrozenVit wide{.vit = random_like({.config = {.vit = config}, .vit = nullptr, .origin = ""}, 3).vit,
+                 .family = "toy",
+                 .path = "toy",
+                 .notes = {}};
   EXPECT_EQ(compare_features(a, wide, ColorSource(2)).why_not, "the networks have widths 24 and 48");
 }
 
@@ -111,7 +120,10 @@ TEST(Compare, TwinsOfTwoProgramsAreEqual) {
     EXPECT_TRUE(found.within(0)) << one;
     EXPECT_GT(found.identical, 20);
     const std::vector<std::string> scenes = {"shapes"};
-    EXPECT_EQ(compare_features(a, b, *open_images(scenes, {.size = 2, .side = 32})).largest_relative(), 0) << one;
+    EXPECT_EQ(compare_features(a, b, *open_images(scenes, {.path = {}, .class_captions = {}, .size = 2, .side = 32}))
+                  .largest_relative(),
+              0)
+        << one;
   }
 }
 

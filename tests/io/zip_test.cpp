@@ -119,6 +119,8 @@ TEST(Zip, EveryBrokenRuleIsNamed) {
       {zip_of({with([](ZipPart& p) { p.extra = testing::little<std::uint32_t>(2 | 9 << 16); })}),
        "'a': its extra field is cut off"},
       {zip_of({with([](ZipPart& p) { p.size = p.local_size = 100; })}), "'a': expected 100 bytes from 31 on"},
+      {zip_of({with([](ZipPart& p) { p.size = p.local_size = 20; })}),
+       "'a': expected 20 bytes from 31 on, but the directory begins at 35"},
       {zip_of({with([](ZipPart& p) { p.descriptor = true, p.size = 0xfffffff0; })}), "bytes from 31 on, but the"},
       {zip_of({with([](ZipPart& p) { p.name = ""; })}), "expected names of 1 to 4096 bytes, found one of 0"},
       {zip_of({with([&](ZipPart& p) { p.name = long_name; })}), "expected names of 1 to 4096 bytes, found one of 4097"},
