@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build test demo bench format tidy asan tsan gcc fuzz clean
+.PHONY: help setup build test demo bench bench-peers format tidy asan tsan gcc fuzz clean
 
 PRESET ?= release
 BUILD_ROOT ?= build
@@ -38,7 +38,7 @@ sources = git ls-files --cached --others --exclude-standard -- \
   $(foreach folder,src tests bench fuzz,'$(folder)/*.h' '$(folder)/*.cpp')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS FUZZ_SEEDS SINCE LACUNA_TORCH"
 
 setup: ## system packages, LibTorch and a configured build folder; done by the others when missing
@@ -56,6 +56,9 @@ demo: build ## build and run the demonstration; DEMO_ARGS="…" passes options
 bench: ## build and run the benchmarks; BENCH_ARGS="--benchmark_filter=…" picks
 	$(call compile,bench,$(BUILD_ROOT)/bench)
 	@for program in $(BUILD_ROOT)/bench/bin/bench_*; do "$$program" $(BENCH_ARGS); done
+
+bench-peers: ## Python environments of the data path's peers (downloads of some GB); bench/peers/compare.py uses them
+	@bench/peers/setup.sh $(BUILD_ROOT)/peers
 
 format: ## rewrite the sources in the style of .clang-format
 	$(call needs,command -v clang-format >/dev/null,clang-format)

@@ -165,7 +165,7 @@ void jittered_part(const ImageView& whole, const Box& box, const ColorJitter& ji
   out.height = part.height;
   out.pixels.resize(static_cast<std::size_t>(part.width) * static_cast<std::size_t>(part.height) * 3);
   for (int y = 0; y < part.height; ++y)
-    run.change(part.row(y), out.row(y), static_cast<std::size_t>(part.width), steps);
+    run.change(part.row(y), out.row(y), static_cast<std::size_t>(part.width), std::span<const Step>(steps));
 }
 
 }  // namespace lacuna

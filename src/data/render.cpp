@@ -28,6 +28,16 @@ Box around(const Box& a, const Box& b) {
           std::max(a.top + a.height, b.top + b.height) - top};
 }
 
+// Where a box lies inside the whole pixels that reduced() gives for it.
+Region inside_reduced(const Box& box, int reduction) {
+  const Box pixels = reduced(box, reduction);
+  const auto edge = [&](int at, int first) {
+    return static_cast<float>(at) / static_cast<float>(reduction) - static_cast<float>(first);
+  };
+  return {edge(box.left, pixels.left), edge(box.top, pixels.top), edge(box.left + box.width, pixels.left),
+          edge(box.top + box.height, pixels.top)};
+}
+
 }  // namespace
 
 CropDraw draw_view_crop(int width, int height, const AugmentConfig& config, std::uint64_t seed, std::uint64_t epoch,
@@ -53,12 +63,23 @@ void ViewRenderer::render(ImageReader& image, const AugmentConfig& config, std::
     draws_[static_cast<std::size_t>(crop)] =
         draw_view_crop(image.width(), image.height(), config, seed, crop_epoch(epoch, crop), sample);
   }
+  reduction_ = config.fast_decode ? reduction_for(image, views) : 1;
   has_jitter(config) ? render_jittered(image, config, views, out) : render_part(image, config, views, out);
+}
+
+// The largest that every view allows.
+int ViewRenderer::reduction_for(const ImageReader& image, std::span<const ViewSpec> views) const {
+  int reduction = 8;
+  for (const ViewSpec& view : views) {
+    reduction = std::min(reduction, image.reduction_for(draws_[static_cast<std::size_t>(view.crop)].box, view.side));
+  }
+  return reduction;
 }
 
 void ViewRenderer::resize_views(const ImageView& pixels, int crop, const AugmentConfig& config,
                                 std::span<const ViewSpec> views, std::span<std::uint8_t* const> out) {
-  const bool mirrored = draws_[static_cast<std::size_t>(crop)].mirrored;
+  const CropDraw& draw = draws_[static_cast<std::size_t>(crop)];
+  const Region region = inside_reduced(draw.box, reduction_);
   for (std::size_t i = 0; i < views.size(); ++i) {
     const ViewSpec& view = views[i];
     if (view.crop != crop) continue;
@@ -70,9 +91,10 @@ void ViewRenderer::resize_views(const ImageView& pixels, int crop, const Augment
       std::memcpy(out[i], out[earlier], static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3);
       continue;
     }
-    resizer_.resize(pixels, {view.side, view.side, view.kernel, config.pass_order, mirrored}, out[i]);
+    resizer_.resize_region(pixels, region, {view.side, view.side, view.kernel, config.pass_order, draw.mirrored},
+                           out[i]);
   }
-  if (draws_[static_cast<std::size_t>(crop)].finish.any()) finish_views(crop, views, out);
+  if (draw.finish.any()) finish_views(crop, views, out);
 }
 
 void ViewRenderer::finish_views(int crop, std::span<const ViewSpec> views, std::span<std::uint8_t* const> out) {
@@ -98,23 +120,24 @@ void ViewRenderer::render_part(ImageReader& image, const AugmentConfig& config, 
     needed = needed.width == 0 ? box : around(needed, box);
   }
   if (needed.width == 0) return;  // nobody wants to see anything
-  const ImageView pixels = image.read(needed);
+  const ImageView pixels = image.read_reduced(needed, reduction_);
+  const Box origin = reduced(needed, reduction_);
   for (int crop = 0; crop < std::ssize(draws_); ++crop) {
     if (!is_asked_for(crop, views)) continue;
-    Box box = draws_[static_cast<std::size_t>(crop)].box;
-    box.left -= needed.left;
-    box.top -= needed.top;
+    Box box = reduced(draws_[static_cast<std::size_t>(crop)].box, reduction_);
+    box.left -= origin.left;
+    box.top -= origin.top;
     resize_views(pixels.part(box), crop, config, views, out);
   }
 }
 
 void ViewRenderer::render_jittered(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
                                    std::span<std::uint8_t* const> out) {
-  const ImageView whole = image.read({0, 0, image.width(), image.height()});
+  const ImageView whole = image.read_reduced({0, 0, image.width(), image.height()}, reduction_);
   for (int crop = 0; crop < std::ssize(draws_); ++crop) {
     if (!is_asked_for(crop, views)) continue;
     const CropDraw& draw = draws_[static_cast<std::size_t>(crop)];
-    jittered_part(whole, draw.box, draw.jitter, jittered_);
+    jittered_part(whole, reduced(draw.box, reduction_), draw.jitter, jittered_);
     resize_views(jittered_, crop, config, views, out);
   }
 }

@@ -38,10 +38,12 @@ class ViewRenderer {
               std::uint64_t epoch, std::uint64_t sample, std::span<std::uint8_t* const> out);
 
  private:
+  int reduction_for(const ImageReader& image, std::span<const ViewSpec> views) const;
   void render_part(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
                    std::span<std::uint8_t* const> out);
   void render_jittered(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views,
                        std::span<std::uint8_t* const> out);
+  // All views of one crop, from the pixels that its box covers.
   void resize_views(const ImageView& pixels, int crop, const AugmentConfig& config, std::span<const ViewSpec> views,
                     std::span<std::uint8_t* const> out);
 
@@ -49,6 +51,7 @@ class ViewRenderer {
 
   Resizer resizer_;
   std::vector<CropDraw> draws_;  // [crops]
+  int reduction_ = 1;            // of the sample at hand, by its decoder
   Image jittered_;
   Image finished_;
 };

@@ -29,6 +29,7 @@ struct AugmentConfig {
   double flip = 0.5;          // probability
   double color_jitter = 0.4;  // brightness, contrast and saturation factors in [1 - j, 1 + j]; 0 switches it off
   PassOrder pass_order = PassOrder::kClassic;
+  bool fast_decode = false;
   double hue = 0.0;                       // shift in [-hue, hue] of the circle, a part of the jitter; 0 switches it off
   double grayscale = 0.0;                 // probability
   double blur = 0.0;                      // probability of Pillow's Gaussian blur

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <system_error>
@@ -92,6 +93,16 @@ void ImageReader::hold(Image image) {
   image_ = std::move(image);
   size_ = {image_.width, image_.height};
   decoded_ = true;
+}
+
+int ImageReader::reduction_for(const Box& box, int side) const {
+  int reduction = 1;
+  while (!decoded_ && reduction < 8 && std::min(box.width, box.height) >= 3 * reduction * side) reduction *= 2;
+  return reduction;
+}
+
+ImageView ImageReader::read_reduced(const Box& box, int reduction) {
+  return reduction == 1 ? read(box) : jpeg_.read(reduced(box, reduction), image_, reduction);
 }
 
 ImageView ImageReader::read(const Box& box) {

@@ -37,6 +37,13 @@ class ImageReader {
   // one box can be had of an image.
   ImageView read(const Box& box);
 
+  // By how much a JPEG may be reduced so that a box keeps 1.5 x `side` pixels each way: 1, 2, 4 or 8. 1 for other
+  // formats.
+  int reduction_for(const Box& box, int side) const;
+
+  // The same box of the image reduced by that much, with the pixels that it covers in part (JpegReader::read).
+  ImageView read_reduced(const Box& box, int reduction);
+
  private:
   JpegReader jpeg_;
   Image image_;

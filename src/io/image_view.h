@@ -21,6 +21,13 @@ inline bool holds(int width, int height, const Box& box) {
          box.height <= height - box.top;
 }
 
+// The box of an image that is smaller by a whole factor, with the pixels that it covers in part.
+inline Box reduced(const Box& box, int reduction) {
+  const int left = box.left / reduction, top = box.top / reduction;
+  return {left, top, (box.left + box.width + reduction - 1) / reduction - left,
+          (box.top + box.height + reduction - 1) / reduction - top};
+}
+
 // 8-bit RGB pixels of somebody else, `stride` bytes from row to row.
 struct ImageView {
   const std::uint8_t* data = nullptr;

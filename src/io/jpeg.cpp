@@ -46,14 +46,12 @@ struct JpegSession {
 
 namespace {
 
-using Session = JpegSession;
-
 template <class Info>
-Session& session_of(Info info) {
-  return *static_cast<Session*>(info->client_data);
+JpegSession& session_of(Info info) {
+  return *static_cast<JpegSession*>(info->client_data);
 }
 
-[[noreturn]] void escape_with(Session& session, const char* message) {
+[[noreturn]] void escape_with(JpegSession& session, const char* message) {
   std::snprintf(session.message, sizeof session.message, "%s", message);
   std::longjmp(session.escape, 1);
 }
@@ -61,7 +59,7 @@ Session& session_of(Info info) {
 extern "C" {
 
 [[noreturn]] static void on_error(j_common_ptr info) {
-  Session& session = session_of(info);
+  JpegSession& session = session_of(info);
   info->err->format_message(info, session.message);
   std::longjmp(session.escape, 1);
 }
@@ -70,7 +68,7 @@ extern "C" {
 static void on_message(j_common_ptr, int) {}
 
 static void on_progress(j_common_ptr info) {
-  Session& session = session_of(info);
+  JpegSession& session = session_of(info);
   if (session.info.input_scan_number > session.max_scans) escape_with(session, "more progressive scans than the limit");
 }
 
@@ -94,13 +92,13 @@ static void on_source_skip(j_decompress_ptr info, long count) {
 
 // Runs one call into libjpeg; false when it failed, with the reason in session.message. `step` must own nothing.
 template <class Step>
-bool run_guarded(Session& session, Step step) {
+bool run_guarded(JpegSession& session, Step step) {
   if (setjmp(session.escape) != 0) return false;
   step(session.info);
   return true;
 }
 
-void create(Session& session) {
+void create(JpegSession& session) {
   session.info.err = jpeg_std_error(&session.errors);
   session.errors.error_exit = on_error;
   session.errors.emit_message = on_message;
@@ -218,19 +216,19 @@ ImageSize JpegReader::open(std::span<const std::uint8_t> bytes, const std::strin
   return {static_cast<int>(session.info.image_width), static_cast<int>(session.info.image_height)};
 }
 
-ImageView JpegReader::read(const Box& box, Image& image) {
+ImageView JpegReader::read(const Box& box, Image& image, int reduction) {
   JpegSession& session = *session_;
   jpeg_decompress_struct& info = session.info;
-  const int width = static_cast<int>(info.image_width), height = static_cast<int>(info.image_height);
-  invariant(holds(width, height, box), "JpegReader: a box outside ", session.name);
   const bool cmyk = info.num_components == 4;
+  info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(reduction);
+  session.run([](jpeg_decompress_struct& d) { jpeg_start_decompress(&d); });
+  const int width = static_cast<int>(info.output_width), height = static_cast<int>(info.output_height);
+  invariant(holds(width, height, box), "JpegReader: a box outside ", session.name);
   const bool part = box != Box{0, 0, width, height} && can_read_parts(info);
   Box place = box;
-  info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;
-  session.run([&](jpeg_decompress_struct& d) {
-    jpeg_start_decompress(&d);
-    if (part) skip_to(d, place);
-  });
+  if (part) session.run([&](jpeg_decompress_struct& d) { skip_to(d, place); });
 
   image.width = static_cast<int>(info.output_width);
   image.height = part ? box.height : height;

@@ -143,18 +143,22 @@ void Resizer::resize(const ImageView& image, const ResizeSpec& spec, std::uint8_
 
 void Resizer::resize_region(const ImageView& image, const Region& region, const ResizeSpec& spec, std::uint8_t* out) {
   check_output(spec.width, spec.height);
-  invariant(!spec.mirrored && region.left >= 0 && region.top >= 0 && region.left < region.right &&
-                region.top < region.bottom && region.right <= static_cast<float>(image.width) &&
-                region.bottom <= static_cast<float>(image.height),
+  invariant(region.left >= 0 && region.top >= 0 && region.left < region.right && region.top < region.bottom &&
+                region.right <= static_cast<float>(image.width) && region.bottom <= static_cast<float>(image.height),
             "resize of a region outside an image of ", image.width, " x ", image.height);
   if (is_integral(region.left) && is_integral(region.top) &&
       region.right - region.left == static_cast<float>(spec.width) &&
       region.bottom - region.top == static_cast<float>(spec.height)) {
-    return copy(image.part({static_cast<int>(region.left), static_cast<int>(region.top), spec.width, spec.height}),
-                out);
+    const Box box{static_cast<int>(region.left), static_cast<int>(region.top), spec.width, spec.height};
+    return spec.mirrored ? mirror(image.part(box), out) : copy(image.part(box), out);
+  }
+  Axis across{image.width, region.left, region.right, spec.width, 0, spec.width, spec.mirrored};
+  if (spec.mirrored) {
+    across.low = static_cast<float>(image.width) - region.right;
+    across.high = static_cast<float>(image.width) - region.left;
   }
   resample(*scratch_, image,
-           {{image.width, region.left, region.right, spec.width, 0, spec.width},
+           {across,
             {image.height, region.top, region.bottom, spec.height, 0, spec.height},
             spec.kernel,
             is_down_first(spec.order, image, spec.width, spec.height)},

@@ -47,7 +47,7 @@ class Resizer {
   void resize(const ImageView& image, const ResizeSpec& spec, std::uint8_t* out);
 
   // Pillow's `resize(box=...)`: samples the region, and pixels of the image just outside it contribute at its edges.
-  // The region must lie inside the image and must not be empty. Not mirrored.
+  // The region must lie inside the image and must not be empty. Mirrored, it is the same region of the mirrored image.
   void resize_region(const ImageView& image, const Region& region, const ResizeSpec& spec, std::uint8_t* out);
 
   // `resize`, then a crop to `window`, without making the pixels outside it: rows of 3 * window.width bytes. The window

@@ -96,6 +96,40 @@ TEST(ViewRenderer, PassOrderIsTheConfigurations) {
                            resized_crop(image, whole, 48, 48, Kernel::kBicubic, PassOrder::kPillow13)));
 }
 
+double mean_distance(const Image& a, const Image& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.pixels.size(); ++i) sum += std::abs(a.pixels[i] - b.pixels[i]);
+  return sum / static_cast<double>(a.pixels.size());
+}
+
+TEST(ViewRenderer, FastDecodeChangesLargeCropsAloneAndThoseALittle) {
+  LACUNA_NEEDS_SHARED("data/imagenet_samples/images");
+  AugmentConfig exact = without_jitter(), fast = exact;
+  fast.fast_decode = true;
+  Rendering rendering;
+  ImageReader reader;
+  int changed = 0;
+  double distance = 0;
+  std::uint64_t sample = 0;
+  for (const auto& entry : fs::directory_iterator(shared_folder() / "data/imagenet_samples/images")) {
+    reader.name = entry.path().string();
+    const auto views = [&](const AugmentConfig& config) {
+      reader.open_file();
+      return rendering.views(reader, config, kTwoSizes, 1, sample);
+    };
+    const Image expected = views(exact)[0], found = views(fast)[0];
+    const Box box = draw_view_crop(reader.width(), reader.height(), exact, 7, 1, sample++).box;
+    if (std::min(box.width, box.height) < 3 * kTwoSizes[0].side || same_pixels(found, expected)) {
+      ASSERT_TRUE(same_pixels(found, expected)) << reader.name;
+      continue;
+    }
+    distance += mean_distance(found, expected);
+    ++changed;
+  }
+  EXPECT_GT(changed, 50);
+  EXPECT_LT(distance / changed, 1.2);  // half a pixel's shift makes it 3
+}
+
 TEST(JitteredPart, IsThatPartOfTheJitteredImage) {
   Rng rng(5, Purpose::kTest);
   Image part;

@@ -112,6 +112,24 @@ TEST(JpegReader, APartIsThatPartOfTheWholeForEveryMake) {
   EXPECT_EQ(parts.refused(), 0);
 }
 
+TEST(JpegReader, APartOfAReducedImageIsThatPartOfTheReducedWhole) {
+  Rng rng(5, Purpose::kTest);
+  JpegReader reader;
+  Image pixels;
+  for (int trial = 0; trial < 400; ++trial) {
+    const Make make = random_make(rng);
+    const Bytes bytes = encoded(make, rng);
+    const int reduction = 1 << rng.integer(1, 3);
+    ImageSize size = reader.open(bytes, "whole", {});
+    size = {(size.width + reduction - 1) / reduction, (size.height + reduction - 1) / reduction};
+    const Image whole = copy_of(reader.read({0, 0, size.width, size.height}, pixels, reduction));
+    const Box box = random_box(size, rng);
+    reader.open(bytes, "part", {});
+    ASSERT_TRUE(same_pixels(copy_of(reader.read(box, pixels, reduction)), copy_of(ImageView(whole).part(box))))
+        << make << ", reduced by " << reduction;
+  }
+}
+
 // Cut anywhere, with an end marker put behind the cut or not, or with bytes changed.
 Bytes damaged(Bytes bytes, Rng& rng) {
   if (rng.chance(0.6)) bytes.resize(static_cast<std::size_t>(rng.integer(2, static_cast<std::int64_t>(bytes.size()))));

@@ -157,6 +157,23 @@ TEST(ResizePasses, MirroredIsTheResizeOfTheMirroredImage) {
   }
 }
 
+TEST(ResizePasses, AMirroredRegionIsThatOfTheMirroredImage) {
+  Rng rng(5, Purpose::kTest);
+  for (int trial = 0; trial < 200; ++trial) {
+    const Image image = random_image(random_side(rng), random_side(rng), rng);
+    Image mirrored(image.width, image.height);
+    Resizer().resize(image, {.width = image.width, .height = image.height, .mirrored = true}, mirrored.pixels.data());
+    const float width = static_cast<float>(image.width), height = static_cast<float>(image.height);
+    const float left = width * static_cast<float>(rng.integer(0, 7)) / 16, right = width - left / 2;
+    ResizeSpec spec{random_side(rng), random_side(rng), Kernel::kBicubic};
+    std::vector<std::uint8_t> expected(static_cast<std::size_t>(spec.width * spec.height) * 3), found = expected;
+    Resizer().resize_region(mirrored, {left, 0, right, height}, spec, expected.data());
+    spec.mirrored = true;
+    Resizer().resize_region(image, {width - right, 0, width - left, height}, spec, found.data());
+    ASSERT_EQ(found, expected) << trial;
+  }
+}
+
 TEST(Taps, EqualPillowsCoefficients) {
   LACUNA_NEEDS_SHARED("golden/preprocess/coefficients.json");
   const auto folder = shared_folder() / "golden/preprocess";
