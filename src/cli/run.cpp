@@ -60,6 +60,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
 // What is evaluated beside the run: what the user named, else the training source.
 DataConfig evaluation_data(const RunConfig& c) {
   DataConfig data = c.data;
+  data.also.clear();
+  data.weights.clear();
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
   data.kind = SourceKind::kAuto;
@@ -70,8 +72,7 @@ DataConfig evaluation_data(const RunConfig& c) {
 void open_evaluation(Run& run) {
   const RunConfig& c = run.config;
   const DataConfig data = evaluation_data(c);
-  const bool splits = data.generated() || fs::is_directory(fs::path(data.path) / "val");
-  if (c.eval.data.empty() && !splits) return;
+  if (c.eval.data.empty() && !has_splits(data.source())) return;
   auto train = open_source(data.source(), Split::kTrain), val = open_source(data.source(), Split::kVal);
   const bool labelled = !train->classes().empty() && !val->classes().empty();
   check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data,

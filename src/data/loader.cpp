@@ -20,7 +20,7 @@ Order checked_order(const Source& source, const LoaderConfig& config) {
         config.threads);
   check(config.prefetch >= 1 && config.prefetch <= kMaxPrefetch, "data.prefetch: expected 1 to ", kMaxPrefetch,
         " batches, found ", config.prefetch);
-  return {source.size(), config.batch_size, config.seed, config.rank, config.world};
+  return {source.parts(), config.batch_size, config.seed, config.rank, config.world};
 }
 
 std::size_t pixel_bytes(const ViewSpec& view) { return static_cast<std::size_t>(view.side) * view.side * 3; }
@@ -139,16 +139,16 @@ void Loader::fill(std::int64_t item) {
     std::copy(views[i].pixels.begin(), views[i].pixels.end(), batch.views[i].data() + slot * bytes);
   }
   batch.ids[slot] = id;
-  batch.labels[slot] = source_.label(id);
+  batch.labels[slot] = source_.label(order_.sample(id));
   if (!config_.captions) return;
   Rng rng(config_.seed, Purpose::kCaption, epoch, sample);
-  batch.captions[slot] = source_.caption(id, rng);
+  batch.captions[slot] = source_.caption(order_.sample(id), rng);
 }
 
-// Decodes `id`, or the first of its substitutes that can be; returns which. The candidates are named by (seed, epoch,
-// id), so every thread, rank and resumed run finds the same one.
+// Decodes the sample of draw `id`, or the first of its substitutes that can be; returns which. The candidates are named
+// by (seed, epoch, id), so every thread, rank and resumed run finds the same one.
 std::int64_t Loader::decode(std::int64_t step, std::int64_t id, Image& image) {
-  if (try_decode(id, image)) return id;
+  if (try_decode(order_.sample(id), image)) return id;
   substitutions_.fetch_add(1, std::memory_order_relaxed);
   Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(order_.epoch_of(step)),
           static_cast<std::uint64_t>(id));
@@ -156,7 +156,7 @@ std::int64_t Loader::decode(std::int64_t step, std::int64_t id, Image& image) {
     const std::int64_t candidate = rng.integer(0, source_.size() - 1);
     if (try_decode(candidate, image)) return candidate;
   }
-  fail_data(source_.name(id), ": cannot be decoded, and neither can ", kMaxSubstitutes,
+  fail_data(source_.name(order_.sample(id)), ": cannot be decoded, and neither can ", kMaxSubstitutes,
             " samples drawn in its place. Check that the source holds readable images");
 }
 

@@ -39,9 +39,9 @@ struct HostBatch {
   std::int64_t epoch = 0;
   std::int64_t size = 0;                         // B = batch_size / world
   std::vector<std::vector<std::uint8_t>> views;  // one [B, side, side, 3] for each ViewSpec
-  std::vector<std::int64_t> ids;                 // [B]; of the substitute where a sample was bad
-  std::vector<std::int64_t> labels;              // [B]
-  std::vector<std::string> captions;             // [B] when asked for, else empty
+  std::vector<std::int64_t> ids;      // [B]; draws of the order (sampler.h); substitutes where a sample was bad
+  std::vector<std::int64_t> labels;   // [B]
+  std::vector<std::string> captions;  // [B] when asked for, else empty
 };
 
 struct BadReport {
