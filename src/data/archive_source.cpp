@@ -31,11 +31,14 @@ bool ArchiveSource::encoded(std::int64_t index, std::vector<std::uint8_t>& bytes
   const Extent& extent = table().extents[sample];
   if (const std::string_view fault = table().fault(sample); !fault.empty()) fail_data(name(index), ": ", fault);
   check_size(extent.size, name(index));
-  bytes.resize(static_cast<std::size_t>(extent.size));
   try {
     const auto file = open(extent.archive);
-    if (file->stamp() != stamps_[extent.archive])
+    const FileStamp stamp = file->stamp();
+    if (stamp != stamps_[extent.archive])
       fail_data("the archive was changed while it was in use; its index no longer holds");
+    if (extent.size > stamp.size || extent.offset > stamp.size - extent.size)
+      fail_data("the index places it beyond the end of the archive; remove the index and try again");
+    bytes.resize(static_cast<std::size_t>(extent.size));
     file->read(extent.offset, std::as_writable_bytes(std::span(bytes)));
   } catch (const Error& error) {
     fail_data(name(index), ": ", error.what());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <system_error>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "data/archive_listing.h"
 #include "data/folder_listing.h"
 #include "data/list_file.h"
+#include "data/portable_index.h"
 
 namespace lacuna {
 namespace {
@@ -172,9 +174,26 @@ Listing list_pattern(const SourceConfig& config, Split split) {
 
 // ---- Folders and lists
 
+// What the index beside the shards says; it is read in a moment, so nothing is kept of it.
+std::optional<SampleTable> packed_shards(const SourceConfig& config, const fs::path& root,
+                                         std::vector<std::string>& notes) {
+  if (config.kind != SourceKind::kAuto && config.kind != SourceKind::kArchives) return std::nullopt;
+  std::string note;
+  auto table = read_portable_index(root, note);
+  if (!note.empty()) notes.push_back(note);
+  if (table)
+    notes.push_back(text(root.string(), ": ", table->size(), " images in ", table->archives.size(),
+                         " archives, by their ", kPortableIndex));
+  return table;
+}
+
 Listing list_folder(const SourceConfig& config, Split split) {
   Listing listing;
   const fs::path root = folder_of_split(config.path, split, listing.notes);
+  if (auto packed = packed_shards(config, root, listing.notes)) {
+    listing.table = std::move(*packed);
+    return listing;
+  }
   FolderScan scan = scan_folder(root, teller(config, root.string()));
   const bool archives =
       config.kind == SourceKind::kArchives || (config.kind == SourceKind::kAuto && scan.images.empty());
@@ -230,6 +249,7 @@ Listing list_samples(const SourceConfig& config, Split split) {
   if (auto kept = cache.find(key)) return std::move(*kept);
   const std::int64_t began = IndexCache::now_ns();
   Listing listing = list_anew(config, split);
+  if (listing.watched.empty()) return listing;
   if (const auto note = cache.keep(key, listing, began)) listing.notes.push_back(*note);
   return listing;
 }
