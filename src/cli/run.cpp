@@ -1,6 +1,7 @@
 #include "cli/run.h"
 
 #include <cmath>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/cores.h"
@@ -176,7 +177,8 @@ Run assemble(RunConfig config, bool write) {
                             .prefetch = c.data.prefetch,
                             .seed = c.seed,
                             .max_bad_share = c.data.max_bad_share,
-                            .captions = run.method->wants_captions()};
+                            .captions = run.method->wants_captions(),
+                            .tell = [](const std::string& line) { std::cerr << line << std::endl; }};
   run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
                                         write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());

@@ -64,7 +64,8 @@ void Loader::start(std::int64_t global_step) {
   holds_batch_ = false;
   stopping_ = false;
   failure_ = nullptr;
-  for (int i = 0; i < config_.threads; ++i) threads_.emplace_back(&Loader::work, this);
+  tasks_.assign(static_cast<std::size_t>(config_.threads), {});
+  for (std::size_t i = 0; i < tasks_.size(); ++i) threads_.emplace_back(&Loader::work, this, i);
 }
 
 void Loader::stop() {
@@ -94,7 +95,8 @@ const HostBatch& Loader::next() {
     claimable_.notify_all();
   }
   const Slot& slot = slot_of(next_step_);
-  ready_.wait(lock, [&] { return slot.missing == 0 || failure_; });
+  const auto ended = [&] { return slot.missing == 0 || failure_; };
+  while (!ready_.wait_for(lock, std::chrono::duration<double>(config_.stall_seconds), ended)) tell_of_stall(lock);
   waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (failure_) std::rethrow_exception(failure_);
   ++next_step_;
@@ -102,12 +104,31 @@ const HostBatch& Loader::next() {
   return slot.batch;
 }
 
-void Loader::work() {
+// Names the sample that has been in work the longest. The lock is let go while the message is told.
+void Loader::tell_of_stall(std::unique_lock<std::mutex>& lock) const {
+  const auto now = std::chrono::steady_clock::now();
+  const Task* longest = nullptr;
+  for (const Task& task : tasks_) {
+    if (task.item >= 0 && (longest == nullptr || task.since < longest->since)) longest = &task;
+  }
+  if (longest == nullptr || !config_.tell) return;
+  const double seconds = std::chrono::duration<double>(now - longest->since).count();
+  if (seconds < config_.stall_seconds) return;
+  const std::int64_t step = longest->item / order_.local_batch(), slot = longest->item % order_.local_batch();
+  lock.unlock();
+  config_.tell(text("the loader waits: ", source_.name(order_.sample(order_.at(step, slot))),
+                    ", or a sample in its place, has been in work for ", static_cast<std::int64_t>(seconds),
+                    " s. Its storage is slow or hangs"));
+  lock.lock();
+}
+
+void Loader::work(std::size_t thread) {
   std::unique_lock lock(mutex_);
   for (;;) {
     claimable_.wait(lock, [&] { return stopping_ || failure_ || claimed_ < claim_end_; });
     if (stopping_ || failure_) return;
     const std::int64_t item = claimed_++;
+    tasks_[thread] = {item, std::chrono::steady_clock::now()};
     lock.unlock();
     std::exception_ptr failure;
     try {
@@ -116,6 +137,7 @@ void Loader::work() {
       failure = std::current_exception();
     }
     lock.lock();
+    tasks_[thread] = {};
     if (failure && !failure_) failure_ = failure;
     if (failure) claimable_.notify_all();
     if (failure || --slot_of(item / order_.local_batch()).missing == 0) ready_.notify_one();
