@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
@@ -155,7 +156,7 @@ TEST(LoaderProperties, AStuckThreadIsNamed) {
     Image image(std::int64_t index) const override {
       if (index == 5) {
         std::unique_lock lock(mutex);
-        changed.wait(lock, [this] { return released; });
+        changed.wait_for(lock, std::chrono::seconds(20), [this] { return released; });
       }
       return NoiseSource::image(index);
     }
