@@ -63,6 +63,7 @@ std::vector<fs::path> archives_of(const std::string& pattern) {
 }
 
 std::vector<std::string> archives_of_split(const std::vector<std::string>& names, Split split) {
+  if (split == Split::kAll) return names;
   std::vector<std::string> train, val;
   for (const std::string& name : names) {
     if (has_word(name, {"train"})) train.push_back(name);

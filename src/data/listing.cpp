@@ -51,7 +51,7 @@ bool only_visible_folder(const fs::path& root, const std::string& name) {
 // Beside other folders and without a val/, "train" may be a class of vehicles: then the root is read as it is.
 fs::path folder_of_split(const fs::path& root, Split split, std::vector<std::string>& notes) {
   const fs::path train = root / "train", val = root / "val";
-  if (!is_folder(train)) return root;
+  if (split == Split::kAll || !is_folder(train)) return root;
   const bool is_split = is_folder(val) || is_folder(root / "test") || only_visible_folder(root, "train");
   if (!is_split) {
     notes.push_back(text(root.string(), " holds train/ and other folders, but no val/: all of them are read. Name ",
@@ -98,6 +98,7 @@ std::set<std::string> top_folders(const std::vector<ArchiveSample>& samples, std
 // Keeps what belongs to the split, where the archives hold folders for both.
 void keep_split(std::vector<ArchiveSample>& samples, Split split, const std::string& path,
                 std::vector<std::string>& notes) {
+  if (split == Split::kAll) return;
   const std::string common = common_folder(samples);
   const std::set<std::string> folders = top_folders(samples, common.size());
   const char* val = folders.count("val") != 0 ? "val" : "test";

@@ -10,6 +10,7 @@ namespace lacuna {
 
 MixedSource::MixedSource(std::vector<std::unique_ptr<Source>> sources, std::vector<double> weights)
     : sources_(std::move(sources)), weights_(std::move(weights)), starts_{0} {
+  invariant(!sources_.empty(), "MixedSource: of no source");
   check(weights_.empty() || weights_.size() == sources_.size(), "data.weights: expected a weight for each of the ",
         sources_.size(), " sources (data.path first, then data.also), found ", weights_.size());
   for (const double weight : weights_) check(weight > 0, "data.weights: expected positive numbers, found ", weight);

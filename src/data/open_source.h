@@ -22,7 +22,7 @@ enum class SourceKind {
   kShapes,    // built-in synthetic scenes (shapes.h)
 };
 
-enum class Split { kTrain, kVal };
+enum class Split { kTrain, kVal, kAll };  // kAll: whatever is there, split or not
 
 struct SourceConfig {
   std::string path;  // a folder, a list, archives, or "shapes"
@@ -45,7 +45,7 @@ struct SourceConfig {
 //
 // A folder with train/ and val/ (or with train/ alone) below it stands for the one that the split names; likewise
 // folders inside archives, and archives whose names say train and val, where test/ serves if there is no val/.
-// Elsewhere both splits read the path as it is. A list has one split. Shapes of the two splits are disjoint for all
+// Elsewhere every split reads the path as it is. A list has one split. Shapes of the two splits are disjoint for all
 // seeds.
 //
 // `notes`, where given, receives a sentence for every choice made here that a user may want to know.

@@ -6,9 +6,9 @@
 //   OUT/index.lacuna         where each member lies (portable_index.h)
 //   OUT/pack.json            what was packed, how, and each shard's hash; samples left out, with reasons
 //
-// Samples keep their order. A shard appears under its name when it is complete; pack.json lists it once it was read back
-// and every member compared. A pack that was interrupted goes on where it stopped when it is asked for again with the same source and
-// settings. Every image is decoded first: broken ones are left out and named.
+// Samples keep their order. A shard appears under its name when it is complete; pack.json lists it once it was read
+// back and every member compared. A pack that was interrupted goes on where it stopped when it is asked for again with
+// the same source and settings. Every image is decoded first: broken ones are left out and named.
 
 #include <cstdint>
 #include <filesystem>
