@@ -3,17 +3,16 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
-#include <exception>
-#include <mutex>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "data/parallel.h"
 #include "data/text_file.h"
 #include "io/files.h"
 #include "io/image.h"
@@ -246,30 +245,15 @@ std::vector<ArchiveSample> read_if_readable(const fs::path& path, std::size_t pl
 
 std::vector<ArchiveSample> read_archives(const std::vector<fs::path>& paths, const FoundSoFar& found) {
   std::vector<std::vector<ArchiveSample>> parts(paths.size());
-  std::atomic<std::size_t> next{0};
-  std::mutex mutex;
-  std::exception_ptr failure;
-  std::int64_t total = 0;
-  const auto work = [&] {
-    for (std::size_t i = next++; i < paths.size(); i = next++) {
-      try {
-        parts[i] = paths.size() == 1 ? read_archive(paths[i], 0) : read_if_readable(paths[i], i);
-        const std::lock_guard lock(mutex);
-        total += std::ssize(parts[i]);
-        if (found) found(total);
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        if (!failure) failure = std::current_exception();
-        next = paths.size();
-      }
-    }
+  std::atomic<std::int64_t> total{0};
+  const auto read = [&](std::int64_t i) {
+    const auto place = static_cast<std::size_t>(i);
+    parts[place] = paths.size() == 1 ? read_archive(paths[0], 0) : read_if_readable(paths[place], place);
+    total += std::ssize(parts[place]);
   };
-  std::vector<std::thread> threads;
-  const std::size_t count = std::min<std::size_t>(paths.size(), static_cast<std::size_t>(usable_cores()));
-  for (std::size_t i = 1; i < count; ++i) threads.emplace_back(work);
-  work();
-  for (std::thread& thread : threads) thread.join();
-  if (failure) std::rethrow_exception(failure);
+  for_each_index(std::ssize(paths), usable_cores(), read, [&](std::int64_t) {
+    if (found) found(total);
+  });
   std::vector<ArchiveSample> all;
   for (auto& part : parts) std::move(part.begin(), part.end(), std::back_inserter(all));
   return all;

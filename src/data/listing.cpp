@@ -103,8 +103,11 @@ void keep_split(std::vector<ArchiveSample>& samples, Split split, const std::str
   const std::set<std::string> folders = top_folders(samples, common.size());
   const char* val = folders.count("val") != 0 ? "val" : "test";
   if (folders.count("train") == 0 || folders.count(val) == 0) return;
-  const std::string chosen = common + (split == Split::kTrain ? "train" : val) + "/";
-  std::erase_if(samples, [&](const ArchiveSample& sample) { return !sample.name.starts_with(chosen); });
+  const bool train = split == Split::kTrain;
+  const std::string chosen = common + (train ? "train" : val) + "/", other = common + (train ? val : "train") + "/";
+  std::erase_if(samples, [&](const ArchiveSample& sample) {
+    return sample.fault.empty() ? !sample.name.starts_with(chosen) : sample.name.starts_with(other);
+  });
   notes.push_back(text("reading ", chosen, " of ", path, " (it has a folder for each split)"));
 }
 

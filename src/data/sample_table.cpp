@@ -233,7 +233,7 @@ void set_folder_labels(SampleTable& table, std::size_t skip) {
   for (std::size_t i = 0; i < table.size(); ++i) {
     const std::string_view name = table.names[i].substr(std::min(skip, table.names[i].size()));
     const std::size_t slash = name.find('/');
-    if (slash != std::string_view::npos) folders[i] = name.substr(0, slash);
+    if (slash != std::string_view::npos && table.fault(i).empty()) folders[i] = name.substr(0, slash);
   }
   // By bytes of the name alone: in paths, "a-b/" comes before "a/", but the name "a" before "a-b".
   table.classes = distinct(folders);

@@ -57,7 +57,7 @@ struct SampleTable {
 void set_labels(SampleTable& table, std::span<const std::string> labels);
 
 // Gives each sample the class of the folder that its name begins with, behind the first `skip` bytes. Names without a
-// folder there keep no label. Classes are sorted by bytes.
+// folder there and samples with a fault keep no label. Classes are sorted by bytes.
 void set_folder_labels(SampleTable& table, std::size_t skip = 0);
 
 }  // namespace lacuna

@@ -143,6 +143,25 @@ TEST_F(ArchiveTest, ATreeInAnArchiveReadsLikeAFolder) {
   EXPECT_FALSE(has_splits({.path = (root_ / "flat.tar").string()}));
 }
 
+TEST_F(ArchiveTest, FaultsOfATreeBelongToEverySplitAndToNoClass) {
+  const fs::path path = write("data.tar", {{"train/dog/1.png", png(1)},
+                                           {"train/cat/1.png", png(2)},
+                                           {"val/cat/9.png", png(3)},
+                                           {"val/dog/9.png", png(4)},
+                                           {"../x/y.png", png(4)},
+                                           {"train/dog/1.png", png(4)}});
+  std::ofstream(path, std::ios::app) << "cut";
+  std::string content = read_file(path, 1 << 20);
+  write_file_atomic(path, content.substr(0, content.size() - 1024 - 3) + std::string(600, 'j'));
+  const auto train = open("data.tar"), val = open("data.tar", Split::kVal);
+  EXPECT_EQ(names(*train), (Strings{"data.tar:train/dog/1.png", "data.tar:train/cat/1.png", "data.tar:../x/y.png",
+                                    "data.tar:train/dog/1.png", "data.tar:from byte 6144 on"}));
+  EXPECT_EQ(val->size(), 4);
+  EXPECT_EQ(train->classes(), (Strings{"cat", "dog"}));
+  EXPECT_EQ(train->label(2), kNoLabel);
+  EXPECT_EQ(train->label(4), kNoLabel);
+}
+
 TEST_F(ArchiveTest, AFolderOfArchivesIsReadAndItsNamesTellTheSplits) {
   write("set/train-0.tar", {{"a.png", png(1)}});
   write("set/train-1.tar", {{"b.png", png(2)}});

@@ -37,7 +37,7 @@ TEST(SampleTable, SurvivesTheWayThroughBytes) {
   const SampleTable back = SampleTable::from_bytes(table.to_bytes());
   EXPECT_EQ(back.fingerprint(), table.fingerprint());
   EXPECT_EQ(back.classes, (Strings{"x", "y"}));
-  EXPECT_EQ(back.labels, (std::vector<std::int32_t>{0, 0, 1}));
+  EXPECT_EQ(back.labels, (std::vector<std::int32_t>{0, kNoLabel, 1}));
   EXPECT_EQ(back.fault(1), "is a link");
   EXPECT_EQ(back.fault(0), "");
   EXPECT_EQ(back.extents[2].offset, 4096u);
