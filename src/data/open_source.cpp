@@ -9,6 +9,7 @@
 #include "data/folder_listing.h"
 #include "data/listing.h"
 #include "data/mixed_source.h"
+#include "io/image.h"
 
 namespace lacuna {
 namespace {
@@ -33,7 +34,9 @@ bool may_be_archives(const SourceConfig& config) {
   if (!is_folder(config.path)) return is_archive_name(config.path);
   std::error_code error;
   for (fs::directory_iterator entry(config.path, error), end; !error && entry != end; entry.increment(error)) {
-    if (is_archive_name(entry->path().filename().string())) return true;
+    const std::string name = entry->path().filename().string();
+    if (is_archive_name(name)) return true;
+    if (config.kind == SourceKind::kAuto && is_image_name(name)) return false;  // where there are images, they are read
   }
   return false;
 }

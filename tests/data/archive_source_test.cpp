@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "data/archive_listing.h"
+#include "data/joined_source.h"
 #include "data/open_source.h"
 #include "io/files.h"
 #include "io/png_writer.h"
@@ -268,6 +269,17 @@ TEST_F(ArchiveTest, FingerprintsFollowNamesAndNotPlaces) {
   write("z/a.tar", {{"a.png", png(1)}, {"a.txt", "two"}});
   EXPECT_EQ(open("x/a.tar")->fingerprint(), open("y/a.tar")->fingerprint());
   EXPECT_NE(open("x/a.tar")->fingerprint(), open("z/a.tar")->fingerprint());
+}
+
+TEST_F(ArchiveTest, NamedAsImagesAnArchiveIsReadWholeWithoutLabels) {
+  write("data.tar", {{"train/dog/1.png", png(1)}, {"val/cat/9.png", png(3)}});
+  std::ofstream(root_ / "one.png") << png(7);
+  const Strings paths{(root_ / "one.png").string(), (root_ / "data.tar").string()};
+  const auto images = open_images(paths, {});
+  ASSERT_EQ(images->size(), 3);
+  EXPECT_EQ(images->image(2).pixels[0], 3);
+  EXPECT_TRUE(images->classes().empty());
+  EXPECT_EQ(images->label(2), kNoLabel);
 }
 
 TEST_F(ArchiveTest, RealArchivesReadWhole) {
