@@ -69,7 +69,8 @@ int print_command_help(const Command& command) {
   if (command.name == "trace") std::cout << "\nkeys: those of pretrain, and trace.KEY with\n" << trace_keys();
   if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
   if (command.name == "embed")
-    std::cout << "\nPATH: images, folders, lists (.txt, .tsv, .csv, .jsonl) or \"shapes\"\n\nkeys:\n" << embed_keys();
+    std::cout << "\nPATH: images, folders, archives, lists (.txt, .tsv, .csv, .jsonl, .json) or \"shapes\"\n\nkeys:\n"
+              << embed_keys();
   if (command.name == "export") std::cout << "\nkeys:\n" << export_keys();
   if (command.name == "inspect") std::cout << "\nkeys:\n" << inspect_keys();
   if (command.name == "compare") std::cout << "\nkeys:\n" << compare_keys();
