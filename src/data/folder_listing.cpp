@@ -100,6 +100,7 @@ class ParallelScan {
  public:
   ParallelScan(fs::path root, const FoundSoFar& tell) : root_(std::move(root)), tell_(tell), waiting_{""} {
     std::vector<std::thread> threads;
+    threads.reserve(kThreads);
     for (int i = 0; i < kThreads; ++i) threads.emplace_back([this] { work(); });
     for (std::thread& thread : threads) thread.join();
     if (failure_) std::rethrow_exception(failure_);

@@ -21,7 +21,7 @@ constexpr std::int64_t kSettled = 2'000'000'000;  // file systems tell times to 
 constexpr std::size_t kHashDigits = 32;
 
 std::string_view stamp_bytes(const FileStamp& stamp) {
-  static_assert(sizeof(FileStamp) == 4 * 8);
+  static_assert(sizeof(FileStamp) == 4 * sizeof(std::uint64_t));
   return {reinterpret_cast<const char*>(&stamp), sizeof stamp};
 }
 

@@ -114,6 +114,7 @@ void keep_split(std::vector<ArchiveSample>& samples, Split split, const std::str
 void set_archive_labels(SampleTable& table, const std::vector<ArchiveSample>& samples, const SourceConfig& config) {
   if (config.kind == SourceKind::kFolder) return;
   std::vector<std::string> labels;
+  labels.reserve(samples.size());
   for (const ArchiveSample& sample : samples) labels.push_back(sample.label);
   if (std::any_of(labels.begin(), labels.end(), [](const std::string& label) { return !label.empty(); }))
     return set_labels(table, labels);

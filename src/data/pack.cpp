@@ -56,7 +56,7 @@ Image shrunk(const Image& image, int side) {
   const int short_side = std::min(image.width, image.height);
   if (short_side <= side) return image;
   const auto scaled = [&](int length) {
-    return std::max(1, static_cast<int>((std::int64_t{2} * length * side + short_side) / (2 * short_side)));
+    return std::max(1, static_cast<int>((std::int64_t{2} * length * side + short_side) / (std::int64_t{2} * short_side)));
   };
   return resize(image, scaled(image.width), scaled(image.height), Kernel::kBicubic);
 }
