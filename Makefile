@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
 TSAN_SUITES ?= base io data
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= safetensors zip pickle torch shards config
+FUZZ_TARGETS ?= safetensors zip pickle torch shards config tar sample_table
 # `make tidy` looks at what differs from this revision.
 SINCE ?= HEAD
 
