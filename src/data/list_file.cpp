@@ -135,8 +135,8 @@ class CsvReader {
   }
 
   void keep(std::string& out) {
-    check(++size_ <= TextFile::kMaxRecord, place(), ": the record is longer than ", TextFile::kMaxRecord,
-          " bytes; is a quote left open?");
+    if (++size_ > TextFile::kMaxRecord)
+      fail(place(), ": the record is longer than ", TextFile::kMaxRecord, " bytes; is a quote left open?");
     out.push_back(static_cast<char>(byte_));
   }
 
