@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
 TSAN_SUITES ?= base io data
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= safetensors zip pickle torch shards config $(patsubst fuzz/%_fuzz.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+FUZZ_TARGETS ?= $(patsubst fuzz/%_fuzz.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
 # Folders of files that every target may begin with, such as images.
 FUZZ_SEEDS ?=
 # `make tidy` looks at what differs from this revision.

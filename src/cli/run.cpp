@@ -1,6 +1,7 @@
 #include "cli/run.h"
 
 #include <cmath>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/cores.h"
@@ -60,6 +61,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
 // What is evaluated beside the run: what the user named, else the training source.
 DataConfig evaluation_data(const RunConfig& c) {
   DataConfig data = c.data;
+  data.also.clear();
+  data.weights.clear();
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
   data.kind = SourceKind::kAuto;
@@ -70,8 +73,7 @@ DataConfig evaluation_data(const RunConfig& c) {
 void open_evaluation(Run& run) {
   const RunConfig& c = run.config;
   const DataConfig data = evaluation_data(c);
-  const bool splits = data.generated() || fs::is_directory(fs::path(data.path) / "val");
-  if (c.eval.data.empty() && !splits) return;
+  if (c.eval.data.empty() && !has_splits(data.source())) return;
   auto train = open_source(data.source(), Split::kTrain), val = open_source(data.source(), Split::kVal);
   const bool labelled = !train->classes().empty() && !val->classes().empty();
   check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data,
@@ -175,7 +177,8 @@ Run assemble(RunConfig config, bool write) {
                             .prefetch = c.data.prefetch,
                             .seed = c.seed,
                             .max_bad_share = c.data.max_bad_share,
-                            .captions = run.method->wants_captions()};
+                            .captions = run.method->wants_captions(),
+                            .tell = [](const std::string& line) { std::cerr << line << std::endl; }};
   run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
                                         write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());

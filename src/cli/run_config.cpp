@@ -1,9 +1,11 @@
 #include "cli/run_config.h"
 
 #include <algorithm>
+#include <iostream>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "data/index_cache.h"
 #include "methods/methods.h"
 
 namespace lacuna {
@@ -55,10 +57,16 @@ RunConfig configure(const Settings& settings, Origins* origins) {
 
 void DataConfig::fields(Fields& f) {
   f.add("path", path,
-        {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator; at a resume the images must "
-                 "be the same ones",
+        {.help = "images: a folder, a list file, tar archives (shard-{000..011}.tar), or \"shapes\" for the built-in "
+                 "generator; at a resume the images must be the same ones",
          .on_resume = kMayChange});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
+  f.add("also", also, {.help = "more sources, mixed with data.path", .on_resume = kMayChange});
+  f.add("weights", weights,
+        {.help = "how often each source is drawn from, data.path first; empty counts each image the same"});
+  f.add("cache", cache,
+        {.help = "folder for indices of the data and unpacked archives; auto is ~/.cache/lacuna, off keeps none",
+         .on_resume = kMayChange});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
   f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
@@ -95,6 +103,12 @@ SourceConfig DataConfig::source() const {
           .kind = kind,
           .class_captions = class_captions,
           .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
+          .cache = cache == "off"    ? fs::path()
+                   : cache == "auto" ? default_cache_folder()
+                                     : fs::path(cache),
+          .say = [](const std::string& line) { std::cerr << line << std::endl; },
+          .also = also,
+          .weights = weights,
           .size = size,
           .side = side,
           .label = label};
@@ -178,6 +192,8 @@ void make_paths_absolute(RunConfig& c) {
   c.out = absolute(c.out);
   if (c.method.ends_with(".toml")) c.method = absolute(c.method);
   c.data.path = absolute(c.data.path);
+  for (std::string& path : c.data.also) path = absolute(path);
+  if (c.data.cache != "auto" && c.data.cache != "off") c.data.cache = absolute(c.data.cache);
   c.eval.data = absolute(c.eval.data);
   c.text.tokenizer = absolute(c.text.tokenizer);
   c.teacher = absolute(c.teacher.string());

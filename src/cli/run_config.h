@@ -15,7 +15,8 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
     {SourceKind::kAuto, "auto", "by what the path is"},
     {SourceKind::kFolder, "folder", "all images below a folder, labels ignored"},
     {SourceKind::kClasses, "classes", "one sub-folder per class"},
-    {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions"},
+    {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions; COCO's captions .json"},
+    {SourceKind::kArchives, "archives", "tar archives, or a folder of them"},
     {SourceKind::kShapes, "shapes", "built-in synthetic scenes"}};
 
 inline constexpr Named<SceneLabel> kSceneLabels[] = {
@@ -31,6 +32,9 @@ inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: 
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
+  std::vector<std::string> also;
+  std::vector<double> weights;
+  std::string cache = "auto";
   std::vector<std::string> class_captions;
   bool exif = false;
   Gray16 gray16 = Gray16::kClamp;

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <fstream>
 #include <string_view>
-#include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "io/decoders.h"
 #include "io/exif.h"
+#include "io/positioned_file.h"
 
 namespace lacuna {
 namespace {
@@ -118,16 +117,8 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
 
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits, const DecodeOptions& options) {
   const std::string name = path.string();
-  std::error_code status;
-  const auto size = std::filesystem::file_size(path, status);
-  if (status) fail_data(name, ": cannot be read: ", status.message());
-  if (size > static_cast<std::uintmax_t>(limits.max_file_bytes)) {
-    fail_data(name, ": has ", size, " bytes, more than the limit of ", limits.max_file_bytes);
-  }
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
-  std::ifstream file(path, std::ios::binary);
-  file.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  if (!file) fail_data(name, ": cannot be read to its end of ", size, " bytes");
+  std::vector<std::uint8_t> bytes;
+  read_whole_file(name, static_cast<std::uint64_t>(limits.max_file_bytes), bytes);
   return decode_image(bytes, name, limits, options);
 }
 

@@ -21,6 +21,9 @@ class ImageReader {
   std::string name;
   std::vector<std::uint8_t> bytes;
 
+  // Forgets the sample at hand. Buffers stay, but for what one of unusual size has grown beyond 64 MB.
+  void begin();
+
   // Reads the header of `bytes`. Throws Error(kBadData) as decode_image does.
   void open(const DecodeLimits& limits = {}, const DecodeOptions& options = {});
 

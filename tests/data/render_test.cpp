@@ -180,7 +180,7 @@ TEST(ViewRenderer, AllocatesNothingOnceItsBuffersHaveGrown) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has malloc to itself";
   const TemporaryFolder folder;
   fill_with_jpegs(folder.path(), 16);
-  const FileSource source(list_folder(folder.path()));
+  const FileSource source(list_images(scan_folder(folder.path()), FolderLayout::kAny));
   std::vector<std::uint8_t> pixels(48 * 48 * 3 + 24 * 24 * 3);
   const std::vector<std::uint8_t*> places = {pixels.data(), pixels.data() + 48 * 48 * 3};
   ImageReader reader;
@@ -212,7 +212,7 @@ TEST(Loader, AllocatesNothingOverFiftyEpochs) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has malloc to itself";
   const TemporaryFolder folder;
   fill_with_jpegs(folder.path(), 16);
-  const FileSource source(list_folder(folder.path()));
+  const FileSource source(list_images(scan_folder(folder.path()), FolderLayout::kAny));
   AugmentConfig config = without_jitter();
   config.crop_min = 1;  // crops of one size, so that the buffers are grown after the first epochs
   config.flip = 0;
@@ -231,7 +231,7 @@ TEST(Loader, MemoryIsFlatOverFiftyEpochs) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has malloc to itself";
   const TemporaryFolder folder;
   fill_with_jpegs(folder.path(), 16);
-  const FileSource source(list_folder(folder.path()));
+  const FileSource source(list_images(scan_folder(folder.path()), FolderLayout::kAny));
   Loader loader(source, kTwoSizes, {}, {.batch_size = 8, .threads = 2}, "");
   loader.start(0);
   const auto epochs = [&](int count) {
