@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build test demo bench bench-peers format tidy asan tsan gcc fuzz clean
+.PHONY: help setup build test test-clients demo bench bench-peers format tidy asan tsan gcc fuzz clean
 
 PRESET ?= release
 BUILD_ROOT ?= build
@@ -16,6 +16,7 @@ JOBS ?= $(shell awk -v cores="$$(nproc)" \
 TEST_JOBS ?= $(shell awk -v cores="$$(nproc)" \
   'BEGIN { half = int(cores / 2); print (half > 2 ? half : cores < 2 ? 1 : 2) }')
 TEST_ARGS ?=
+CLIENT_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
@@ -38,8 +39,8 @@ sources = git ls-files --cached --others --exclude-standard -- \
   $(foreach folder,src tests bench fuzz,'$(folder)/*.h' '$(folder)/*.cpp')
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS FUZZ_SEEDS SINCE LACUNA_TORCH"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS CLIENT_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS FUZZ_SEEDS SINCE LACUNA_TORCH"
 
 setup: ## system packages, LibTorch and a configured build folder; done by the others when missing
 	@scripts/setup.sh $(PRESET) $(BUILD)
@@ -49,6 +50,9 @@ build: ## compile everything into BUILD (the default)
 
 test: build ## build and run the whole suite; TEST_ARGS="-R name" picks
 	@$(call tests,$(BUILD))
+
+test-clients: build ## what timm, transformers and OpenCLIP write and open; CLIENT_ARGS="-k name" picks
+	@scripts/setup_clients.sh && .venv-clients/bin/python tests/clients/run.py --lacuna $(BUILD)/bin/lacuna $(CLIENT_ARGS)
 
 demo: build ## build and run the demonstration; DEMO_ARGS="…" passes options
 	@$(BUILD)/bin/lacuna demo $(DEMO_ARGS)

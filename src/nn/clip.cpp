@@ -166,7 +166,9 @@ KeyMap clip_key_map(const ClipConfig& c, ClipNames names) {
                   {"text_model.embeddings.position_ids", "an index table"},
                   {"input_resolution", "a number of the archive"},
                   {"context_length", "a number of the archive"},
-                  {"vocab_size", "a number of the archive"}};
+                  {"vocab_size", "a number of the archive"},
+                  {"attn_mask", "the causal mask"},
+                  {"text.attn_mask", "the causal mask"}};
   return map;
 }
 

@@ -11,7 +11,6 @@ namespace lacuna {
 namespace {
 
 constexpr int64_t kMaxImageSide = 8192;
-constexpr double kTimmCropRatio = 0.875;  // timm's, where a configuration is silent
 
 struct KernelRow {
   Kernel kernel;
@@ -133,13 +132,12 @@ Preprocessing read_processor(const JsonReader& in, Preprocessing fallback) {
   return out;
 }
 
-Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback) {
+Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback, double crop_pct) {
   Preprocessing out{.stats = read_stats(in, "mean", "std", fallback.stats),
                     .kernel = read_kernel_name(in, fallback.kernel),
                     .framing = {.fit = read_fit(in)},
                     .side = in.has("input_size") ? read_side(in, "input_size") : read_side(in, "size")};
-  const bool of_timm = !in.has("size") && !in.has("resize_mode");
-  const double ratio = in.has("crop_pct") ? in.number("crop_pct", 1) : of_timm ? kTimmCropRatio : 1;
+  const double ratio = in.has("crop_pct") ? in.number("crop_pct", 1) : crop_pct;
   check(ratio > 0 && ratio <= 2, in.where(), ": key 'crop_pct' must be a share of the image, found ", ratio);
   const auto side = static_cast<double>(out.side > 0 ? out.side : fallback.side);
   out.framing.resized = static_cast<int64_t>(std::floor(side / ratio));

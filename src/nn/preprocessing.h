@@ -23,8 +23,9 @@ struct Preprocessing {
 Preprocessing read_processor(const JsonReader& in, Preprocessing fallback);
 
 // timm's pretrained_cfg (input_size, crop_pct, crop_mode) and OpenCLIP's preprocess_cfg (size, resize_mode), with mean,
-// std and the name of the interpolation. `fallback.side` is the network's own.
-Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback);
+// std and the name of the interpolation. `fallback.side` is the network's own; `crop_pct` holds where none is named.
+inline constexpr double kTimmCropPct = 0.875, kOpenClipCropPct = 1;
+Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback, double crop_pct);
 
 // The side of square images: an integer, [S,S], [3,S,S] or {"height": S, "width": S}. 0 when absent.
 int64_t read_side(const JsonReader& in, const char* key);

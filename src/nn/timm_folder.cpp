@@ -68,7 +68,6 @@ Json model_arguments(const PortableVit& net) {
   if (!net.head.norm && !c.final_norm) out["final_norm"] = false;
   if (gated && !c.layer_scale) out["init_values"] = nullptr;
   if (c.pre_norm || architecture(c) == kClip) out["pre_norm"] = c.pre_norm;
-  if (c.positions == Positions::kNone) out["pos_embed"] = "none";
   if (!gated && c.activation != Activation::kGelu) out["act_layer"] = timm_activation(c.activation);
   return out;
 }
@@ -121,7 +120,7 @@ std::string why_not_timm(const PortableVit& net) {
 void rewrite_for_timm(PortableVit& net) {
   VitConfig& c = net.vit;
   make_projection_head(net);
-  if (c.positions != Positions::kNone) learn_positions(net);
+  if (!is_beit(c) || c.positions != Positions::kNone) learn_positions(net);
   if (is_beit(c) && c.qkv_bias == QkvBias::kAll) drop_key_bias(net);
   if (!is_beit(c) && c.qkv_bias == QkvBias::kQueryValue) fill_attention_bias(net);
   if (!c.pre_norm) fill_patch_bias(net);

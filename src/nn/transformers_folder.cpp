@@ -122,7 +122,7 @@ Dialect dialect_of(const PortableVit& net) {
 
 void rewrite(PortableVit& net) {
   const Kind kind = choose(net);
-  if (kind != Kind::kBeit || net.vit.positions != Positions::kNone) learn_positions(net);
+  if (!has_bias_table(net.vit) || net.vit.positions != Positions::kNone) learn_positions(net);
   if (kind == Kind::kBeit) {
     drop_key_bias(net);
   } else if (kind != Kind::kVit || net.vit.qkv_bias != QkvBias::kNone) {

@@ -69,7 +69,7 @@ class Describer {
           "the images; expected the side in config.json");
     const bool placed =
         vit().positions != Positions::kNone || vit().relative_bias != RelativeBiasKind::kNone || vit().rotary_grid;
-    check(placed, file_.path().string(), ": looks like ", family_.name,
+    check(placed || says_none_, file_.path().string(), ": looks like ", family_.name,
           ", but has no positions of any kind that are known; its network would not know where its patches are");
     settle_activation();
     settle_pixels();
@@ -138,7 +138,8 @@ class Describer {
     const auto natural = natural_activation(file_, name_);
     check(!natural || natural->activation == c.activation, folder_.string(), ": the configuration says ",
           activation_name(c.activation), ", but ", natural ? natural->why : "",
-          "; correct the configuration, or say which is right by teacher.activation=gelu or quick_gelu");
+          "; correct the configuration, or tell a teacher which is right by objective.N.teacher.activation=gelu or "
+          "quick_gelu");
     if (!natural && c.activation == Activation::kGelu && half_converted(file_))
       note(
           "half-precision layers beside single-precision norms, as OpenAI stores its CLIPs: if these are OpenAI's "
@@ -203,6 +204,7 @@ class Describer {
     confirm_classes(whole, "id2label");
     if (c.activation != Activation::kSwiGlu) in.confirm("intermediate_size", c.hidden);
     set_heads(in, "num_attention_heads", 12);  // transformers' default in all of these families
+    says_none_ = in.json().value("use_absolute_position_embeddings", Json()) == false;
     set_side(in, "image_size");
     set_activation(in, "hidden_act");
     for (const char* key : {"layer_scale_init_value", "layerscale_value"}) {  // BEiT's and DINOv2's
@@ -272,6 +274,8 @@ class Describer {
     }
     check(in.flag("class_token", c.class_token) == c.class_token, in.where(), ": key 'class_token' is ", !c.class_token,
           ", but the tensors say ", c.class_token);
+    const Json& arguments = in.json();
+    says_none_ = arguments.value("pos_embed", Json()) == "none" || arguments.value("use_abs_pos_emb", Json()) == false;
     set_side(in, "img_size");
     architecture(whole.word("architecture", ""), in);
     confirm_classes(whole, "num_classes");
@@ -289,7 +293,8 @@ class Describer {
 
   void read_pixels(const JsonReader& in) {
     out_.pixels.side = vit().image_side;
-    out_.pixels = read_named_preprocessing(in, out_.pixels);
+    const bool timm = family_.config == ConfigKind::kTimm;
+    out_.pixels = read_named_preprocessing(in, out_.pixels, timm ? kTimmCropPct : kOpenClipCropPct);
   }
 
   // The name of the architecture stands for what model_args leaves out.
@@ -410,8 +415,9 @@ class Describer {
   const fs::path folder_;
   const Family& family_;
   const std::optional<Activation> asked_;
-  std::string name_;     // where the file lies, and what its configuration calls itself
-  bool silent_ = false;  // there is no configuration
+  std::string name_;        // where the file lies, and what its configuration calls itself
+  bool silent_ = false;     // there is no configuration
+  bool says_none_ = false;  // there are no positions, and the configuration says so
   DescribedVit out_;
 };
 

@@ -10,7 +10,12 @@ import models_timm
 import models_transformers
 import support
 
-SOURCES = {"transformers": models_transformers, "timm": models_timm, "open_clip": models_openclip, "official": models_official}
+SOURCES = {
+    "transformers": models_transformers,
+    "timm": models_timm,
+    "open_clip": models_openclip,
+    "official": models_official,
+}
 MODELS = {f"{source}-{model.name}": model for source, module in SOURCES.items() for model in module.MODELS}
 
 
@@ -54,7 +59,7 @@ def workshop(tmp_path_factory):
 def pytest_configure(config):
     import torch
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     import transformers
 

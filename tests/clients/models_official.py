@@ -33,22 +33,40 @@ def norm(name, width=WIDTH):
 
 def block(name, width=WIDTH, gamma=True, qkv_bias=False):
     """A block of BEiT's programs; MAE's has one bias for query, key and value."""
-    biases = {f"{name}.attn.qkv.bias": (3 * width,)} if qkv_bias else {f"{name}.attn.q_bias": (width,), f"{name}.attn.v_bias": (width,)}
-    return {**({f"{name}.gamma_1": (width,), f"{name}.gamma_2": (width,)} if gamma else {}), **biases,
-            **norm(f"{name}.norm1", width), **norm(f"{name}.norm2", width),
-            **linear(f"{name}.attn.qkv", width, 3 * width, bias=False), **linear(f"{name}.attn.proj", width, width),
-            **linear(f"{name}.mlp.fc1", width, 4 * width), **linear(f"{name}.mlp.fc2", 4 * width, width)}
+    biases = (
+        {f"{name}.attn.qkv.bias": (3 * width,)}
+        if qkv_bias
+        else {f"{name}.attn.q_bias": (width,), f"{name}.attn.v_bias": (width,)}
+    )
+    return {
+        **({f"{name}.gamma_1": (width,), f"{name}.gamma_2": (width,)} if gamma else {}),
+        **biases,
+        **norm(f"{name}.norm1", width),
+        **norm(f"{name}.norm2", width),
+        **linear(f"{name}.attn.qkv", width, 3 * width, bias=False),
+        **linear(f"{name}.attn.proj", width, width),
+        **linear(f"{name}.mlp.fc1", width, 4 * width),
+        **linear(f"{name}.mlp.fc2", 4 * width, width),
+    }
 
 
 def regressor_block(name):
-    shapes = {f"{name}.gamma_1_cross": (WIDTH,), f"{name}.gamma_2_cross": (WIDTH,),
-              f"{name}.cross_attn.q_bias": (WIDTH,), f"{name}.cross_attn.v_bias": (WIDTH,)}
+    shapes = {
+        f"{name}.gamma_1_cross": (WIDTH,),
+        f"{name}.gamma_2_cross": (WIDTH,),
+        f"{name}.cross_attn.q_bias": (WIDTH,),
+        f"{name}.cross_attn.v_bias": (WIDTH,),
+    }
     for part in ("norm1_q", "norm1_k", "norm1_v", "norm2_cross"):
         shapes |= norm(f"{name}.{part}")
     for part in "qkv":
         shapes |= linear(f"{name}.cross_attn.{part}", WIDTH, WIDTH, bias=False)
-    return {**shapes, **linear(f"{name}.cross_attn.proj", WIDTH, WIDTH), **linear(f"{name}.mlp_cross.fc1", WIDTH, 4 * WIDTH),
-            **linear(f"{name}.mlp_cross.fc2", 4 * WIDTH, WIDTH)}
+    return {
+        **shapes,
+        **linear(f"{name}.cross_attn.proj", WIDTH, WIDTH),
+        **linear(f"{name}.mlp_cross.fc1", WIDTH, 4 * WIDTH),
+        **linear(f"{name}.mlp_cross.fc2", 4 * WIDTH, WIDTH),
+    }
 
 
 def filled(shapes):
@@ -82,8 +100,11 @@ def fine_tuned(encoder):
 
 
 def beit(encoder):
-    return encoder | filled({"mask_token": (1, 1, WIDTH), **linear("lm_head", WIDTH, 64)}) | {
-        "rel_pos_bias.relative_position_index": index_table()}
+    return (
+        encoder
+        | filled({"mask_token": (1, 1, WIDTH), **linear("lm_head", WIDTH, 64)})
+        | {"rel_pos_bias.relative_position_index": index_table()}
+    )
 
 
 def beit2(encoder):
@@ -92,9 +113,16 @@ def beit2(encoder):
 
 
 def mae(encoder):
-    return encoder | filled({"mask_token": (1, 1, 64), "decoder_pos_embed": (1, 1 + GRID * GRID, 64),
-                             **linear("decoder_embed", WIDTH, 64), **block("decoder_blocks.0", 64, gamma=False, qkv_bias=True),
-                             **norm("decoder_norm", 64), **linear("decoder_pred", 64, 192)})
+    return encoder | filled(
+        {
+            "mask_token": (1, 1, 64),
+            "decoder_pos_embed": (1, 1 + GRID * GRID, 64),
+            **linear("decoder_embed", WIDTH, 64),
+            **block("decoder_blocks.0", 64, gamma=False, qkv_bias=True),
+            **norm("decoder_norm", 64),
+            **linear("decoder_pred", 64, 192),
+        }
+    )
 
 
 def save_as(state_dict, name):
@@ -108,10 +136,25 @@ def save_as(state_dict, name):
         parameters[0].grad = torch.ones(3)
         optimizer.step()
         optimizer.param_groups[0]["lr"] = numpy.float64(1.5e-3)
-        args = argparse.Namespace(model=name, input_size=32, lr=1.5e-3, opt_betas=None, window_size=(GRID, GRID),
-                                  output_dir=pathlib.PosixPath("out"), distributed=False)
-        torch.save({"model": model, "optimizer": optimizer.state_dict(), "epoch": 7, "scaler": {"scale": 65536.0}, "args": args},
-                   folder / "checkpoint-7.pth")
+        args = argparse.Namespace(
+            model=name,
+            input_size=32,
+            lr=1.5e-3,
+            opt_betas=None,
+            window_size=(GRID, GRID),
+            output_dir=pathlib.PosixPath("out"),
+            distributed=False,
+        )
+        torch.save(
+            {
+                "model": model,
+                "optimizer": optimizer.state_dict(),
+                "epoch": 7,
+                "scaler": {"scale": 65536.0},
+                "args": args,
+            },
+            folder / "checkpoint-7.pth",
+        )
         return folder / "checkpoint-7.pth"
 
     return save
@@ -125,12 +168,14 @@ def model(name, architecture, state_dict, family=FAMILY, stats=support.IMAGENET,
 
 
 ABSOLUTE = dict(use_abs_pos_emb=True, use_rel_pos_bias=False, num_classes=0, global_pool="token")
-SHARED = dict(use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True, num_classes=0, global_pool="token")
+SHARED = dict(
+    use_abs_pos_emb=False, use_rel_pos_bias=False, use_shared_rel_pos_bias=True, num_classes=0, global_pool="token"
+)
 
 MODELS = [
-    model("cae", "beit_base_patch16_224", cae, "CAE", **ABSOLUTE),
-    model("cae_v2", "beit_base_patch16_224", lambda encoder: cae(encoder, version=2), "CAE", **ABSOLUTE),
-    model("cae_encoder_only", "beit_base_patch16_224", encoder_only, "CAE", **ABSOLUTE),
+    model("cae", "beit_base_patch16_224", cae, "CAE encoder", **ABSOLUTE),
+    model("cae_v2", "beit_base_patch16_224", lambda encoder: cae(encoder, version=2), "CAE encoder", **ABSOLUTE),
+    model("cae_encoder_only", "beit_base_patch16_224", encoder_only, "CAE encoder", **ABSOLUTE),
     model("cae_fine_tuned", "beit_base_patch16_224", fine_tuned, use_abs_pos_emb=True, num_classes=5),
     model("beit", "beit_base_patch16_224", beit, **SHARED),
     model("beit_fine_tuned", "beit_base_patch16_224", fine_tuned, num_classes=5),

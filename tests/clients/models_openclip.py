@@ -26,7 +26,13 @@ class NoTokenizer:
 
 
 def config_of(vision, text=None, custom=False, **settings):
-    return {"embed_dim": 40, "vision_cfg": vision, "text_cfg": text or TEXT, **({"custom_text": True} if custom else {}), **settings}
+    return {
+        "embed_dim": 40,
+        "vision_cfg": vision,
+        "text_cfg": text or TEXT,
+        **({"custom_text": True} if custom else {}),
+        **settings,
+    }
 
 
 def builder(config):
@@ -64,11 +70,19 @@ def compute(network, pixels):
 def compute_trunk(network, pixels):
     trunk = network.visual.trunk
     projected, layers = support.watch(trunk.blocks, lambda: network.encode_image(pixels))
-    return Features(layers, trunk.norm(layers[-1]), prefix=trunk.num_prefix_tokens,
-                    class_token=getattr(trunk, "cls_token", None) is not None, projected=projected)
+    return Features(
+        layers,
+        trunk.norm(layers[-1]),
+        prefix=trunk.num_prefix_tokens,
+        class_token=getattr(trunk, "cls_token", None) is not None,
+        projected=projected,
+    )
 
 
-def model(name, vision, safe=True, compute=compute, family="CLIP", **settings):
+FAMILY = "CLIP (OpenAI, OpenCLIP)"
+
+
+def model(name, vision, safe=True, compute=compute, family=FAMILY, **settings):
     config = config_of(vision, **settings)
     return Model(name, family, builder(config), saver(config, safe), compute, support.CLIP, side=vision["image_size"])
 
@@ -102,8 +116,9 @@ def save_openai_archive(network, folder):
         vars(network).pop(name, None)
         network.register_buffer(name, torch.tensor(number))
     image, text = torch.zeros(1, 3, 32, 32), torch.zeros(1, 12, dtype=torch.long)
-    archive = torch.jit.trace_module(network, {"forward": (image, text), "encode_image": (image,), "encode_text": (text,)},
-                                     check_trace=False)
+    archive = torch.jit.trace_module(
+        network, {"forward": (image, text), "encode_image": (image,), "encode_text": (text,)}, check_trace=False
+    )
     halves = convert_weights(copy.deepcopy(network)).state_dict()
     for name, tensor in archive.named_parameters():
         tensor.data = halves[name].data
@@ -117,8 +132,13 @@ MODELS = [
     model("layer_scale", dict(VISION, ls_init_value=0.1)),
     model("custom_text", VISION, custom=True, init_logit_bias=-10.0),
     model("as_bin", VISION, safe=False),
-    model("timm_tower", dict(image_size=64, timm_model_name="test_vit", timm_pool="token", timm_proj="linear"), custom=True,
-          compute=compute_trunk),
-    Model("openai_state_dict", "CLIP", build_openai, save_openai_state, compute, support.CLIP),
-    Model("openai_torchscript", "CLIP", build_openai, save_openai_archive, compute, support.CLIP),
+    model(
+        "timm_tower",
+        dict(image_size=160, timm_model_name="test_vit", timm_pool="token", timm_proj="linear"),
+        custom=True,
+        compute=compute_trunk,
+        family="CLIP with a timm tower (OpenCLIP, SLIP)",
+    ),
+    Model("openai_state_dict", FAMILY, build_openai, save_openai_state, compute, support.CLIP),
+    Model("openai_torchscript", FAMILY, build_openai, save_openai_archive, compute, support.CLIP),
 ]

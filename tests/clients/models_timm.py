@@ -25,8 +25,12 @@ def save_both(network, folder):
 
 def compute(network, pixels):
     _, layers = support.watch(network.blocks, lambda: network.forward_features(pixels))
-    return Features(layers, network.norm(layers[-1]), prefix=network.num_prefix_tokens,
-                    class_token=getattr(network, "cls_token", None) is not None)
+    return Features(
+        layers,
+        network.norm(layers[-1]),
+        prefix=network.num_prefix_tokens,
+        class_token=getattr(network, "cls_token", None) is not None,
+    )
 
 
 def model(architecture, family="ViT or BEiT (timm)", name=None, tolerance=support.F64, **arguments):
@@ -34,7 +38,9 @@ def model(architecture, family="ViT or BEiT (timm)", name=None, tolerance=suppor
         return support.randomise(timm.create_model(architecture, **{**MICRO, **arguments}))
 
     config = resolve_model_data_config(timm.create_model(architecture, **{**MICRO, **arguments}))
-    return Model(name or architecture, family, build, save, compute, (config["mean"], config["std"]), tolerance=tolerance)
+    return Model(
+        name or architecture, family, build, save, compute, (config["mean"], config["std"]), tolerance=tolerance
+    )
 
 
 MODELS = [
@@ -52,8 +58,14 @@ MODELS = [
     model("deit3_base_patch16_224", num_classes=5),
     model("beit_base_patch16_224", num_classes=5),
     model("beitv2_base_patch16_224", num_classes=0),
-    model("beit_base_patch16_224", name="beit_shared_bias", num_classes=0, use_rel_pos_bias=False,
-          use_shared_rel_pos_bias=True, global_pool="token"),
+    model(
+        "beit_base_patch16_224",
+        name="beit_shared_bias",
+        num_classes=0,
+        use_rel_pos_bias=False,
+        use_shared_rel_pos_bias=True,
+        global_pool="token",
+    ),
     model("eva_giant_patch14_224", num_classes=0),
     model("eva_giant_patch14_clip_224", num_classes=0),
     # timm keeps the tables of sines in float32, so that is how far its float64 goes.

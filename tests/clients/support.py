@@ -27,7 +27,9 @@ def random_image(height, width, seed):
     channels = []
     for _ in range(3):
         a, b, c = draw.uniform(0.05, 0.5, 3)
-        channels.append(110 + 70 * numpy.sin(a * rows + c) * numpy.cos(b * columns) + draw.normal(0, 20, (height, width)))
+        channels.append(
+            110 + 70 * numpy.sin(a * rows + c) * numpy.cos(b * columns) + draw.normal(0, 20, (height, width))
+        )
     return numpy.stack(channels, -1).clip(0, 255).astype(numpy.uint8)
 
 
@@ -82,7 +84,7 @@ class Features:
         for layer, tokens in [*enumerate(self.layers), ("last", self.last)]:
             if tokens is None:
                 continue
-            patches = tokens[:, self.prefix:]
+            patches = tokens[:, self.prefix :]
             found["patches", layer] = patches
             found["mean", layer] = patches.mean(1)
             if self.class_token:
@@ -133,10 +135,17 @@ def watch(blocks, run):
 
 def lacuna(*words, code=0, environment=None):
     """Runs the program; the answer is what it printed."""
-    ended = subprocess.run([os.environ["LACUNA"], *map(str, words)], capture_output=True, text=True, timeout=300,
-                           check=False, env={**os.environ, **(environment or {})})
+    ended = subprocess.run(
+        [os.environ["LACUNA"], *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, **(environment or {})},
+    )
     said = ended.stdout + ended.stderr
-    assert ended.returncode == code, f"lacuna {' '.join(map(str, words))}\nexit code {ended.returncode}:\n{said}"
+    codes = code if isinstance(code, tuple) else (code,)
+    assert ended.returncode in codes, f"lacuna {' '.join(map(str, words))}\nexit code {ended.returncode}:\n{said}"
     return said
 
 
@@ -144,13 +153,25 @@ def embed(model, images, folder, *settings, layers="0", dtype="f64", features="c
     """`lacuna embed` through a safetensors file: {(feature, layer): array}."""
     out = pathlib.Path(folder) / "features.safetensors"
     out.unlink(missing_ok=True)
-    lacuna("embed", model, images, "--out", out, f"--dtype={dtype}", f"--layer={layers}", f"--features={features}",
-           *settings)
+    lacuna(
+        "embed",
+        model,
+        images,
+        "--out",
+        out,
+        f"--dtype={dtype}",
+        f"--layer={layers}",
+        f"--features={features}",
+        *settings,
+    )
     found = {}
     with safe_open(out, "numpy") as file:
         for name in file.keys():
+            if name.startswith("names"):
+                continue
             feature, _, layer = name.partition(".")
-            found[feature, int(layer) if layer.isdigit() else layer or layers] = file.get_tensor(name)
+            layer = layer or layers
+            found[feature, int(layer) if layer.isdigit() else layer] = file.get_tensor(name)
     return found
 
 

@@ -149,9 +149,35 @@ TEST(TorchFixtures, TheOtherFixturesAreRefusedInTheirOwnWords) {
 
 // ---- Mutations ------------------------------------------------------------------------------------------------------
 
-// Flips, cuts, lengths of 16 and 32 bits, and pieces of the file laid over other places of it.
-std::string mutated(std::string bytes, Rng& rng) {
-  const auto place = [&] { return static_cast<std::size_t>(rng.integer(0, std::ssize(bytes) - 1)); };
+// A file with its structure in front and without checksums, so that a changed pickle is still read.
+struct Seed {
+  std::string bytes;
+  std::size_t structure;  // bytes before the storages
+
+  explicit Seed(const fs::path& path) {
+    const std::string original = read_file(path, 4 << 20);
+    const ZipArchive archive(span_of(original), "FILE");
+    std::vector<ZipPart> parts;
+    for (const ZipEntry& entry : archive.entries()) {
+      parts.push_back({.name = std::string(entry.name),
+                       .data = std::string(reinterpret_cast<const char*>(entry.data.data()), entry.data.size()),
+                       .crc = 0});
+    }
+    const auto storages = std::stable_partition(
+        parts.begin(), parts.end(), [](const ZipPart& part) { return part.name.find("/data/") == std::string::npos; });
+    structure = zip_of({parts.begin(), storages}).size();
+    bytes = zip_of(parts);
+  }
+};
+
+// Flips, cuts, numbers of 16 and 32 bits, and pieces of the file laid over other places of it; most of them where its
+// structure is.
+std::string mutated(const Seed& seed, Rng& rng) {
+  std::string bytes = seed.bytes;
+  const auto place = [&] {
+    const std::size_t below = rng.chance(0.7) ? seed.structure : bytes.size();
+    return static_cast<std::size_t>(rng.integer(0, static_cast<std::int64_t>(std::min(below, bytes.size())) - 1));
+  };
   switch (rng.integer(0, 4)) {
     case 0:
       for (std::int64_t flips = rng.integer(1, 4); flips > 0; --flips)
@@ -198,30 +224,31 @@ bool opens(const std::string& bytes) {
   }
 }
 
-// Where a pickle of zeros as checksum begins, mutations of it reach the interpreter.
-std::string unchecked(const std::string& bytes) {
-  const ZipArchive archive(span_of(bytes), "FILE");
-  std::vector<ZipPart> parts;
-  for (const ZipEntry& entry : archive.entries()) {
-    parts.push_back({.name = std::string(entry.name),
-                     .data = std::string(reinterpret_cast<const char*>(entry.data.data()), entry.data.size()),
-                     .crc = 0});
-  }
-  return zip_of(parts);
-}
-
 TEST(TorchFixtures, TenThousandMutationsOfEveryFixtureOpenOrAreRefused) {
   LACUNA_NEEDS_SHARED("data/checkpoint_fixtures");
   const fs::path root = testing::shared_folder() / "data/checkpoint_fixtures";
   Rng rng(11, Purpose::kTest);
   int opened = 0, refused = 0;
   for (const Fixture& each : kFixtures) {
-    const std::string seed = unchecked(read_file(root / each.file, 4 << 20));
-    const int rounds = seed.size() < 20'000 ? 10'000 : 300;  // of the large ones, a sample
+    const Seed seed(root / each.file);
+    const int rounds = seed.bytes.size() < 20'000 ? 10'000 : 1'000;  // of the large ones, a sample
     for (int round = 0; round < rounds; ++round) (opens(mutated(seed, rng)) ? opened : refused) += 1;
   }
   EXPECT_GT(opened, 10'000);
   EXPECT_GT(refused, 10'000);
+}
+
+TEST(TorchFixtures, MutationsOfWholeNetworksOpenOrAreRefused) {
+  LACUNA_NEEDS_SHARED("golden/models/clip_openai/quickgelu/torchscript.pt");
+  Rng rng(12, Purpose::kTest);
+  for (const char* name : {"cae/official_cae_checkpoint-1.pth", "models/clip_openai/quickgelu/state_dict.pt",
+                           "models/clip_openai/quickgelu/torchscript.pt", "models/dvae/h16_v64/encoder.pkl"}) {
+    const Seed seed(testing::shared_folder() / "golden" / name);
+    int opened = 0, refused = 0;
+    for (int round = 0; round < 1'000; ++round) (opens(mutated(seed, rng)) ? opened : refused) += 1;
+    EXPECT_GT(opened, 50) << name;
+    EXPECT_GT(refused, 50) << name;
+  }
 }
 
 }  // namespace

@@ -316,7 +316,7 @@ TEST_F(ClipFolder, EachFaultOfTheConfigurationIsNamed) {
       {[](Json& c) { c["vision_config"]["num_channels"] = 4; },
        vision + "only images of 3 channels are supported, found 4"},
       {[](Json& c) { c["vision_config"]["hidden_act"] = "relu"; },
-       vision + "key 'hidden_act' is 'relu'; known activations are gelu, quick_gelu, gelu_new, gelu_pytorch_tanh"},
+       vision + "key 'hidden_act' is 'relu'; known activations are gelu, quick_gelu, gelu_pytorch_tanh, gelu_new"},
       {[](Json& c) { c["vision_config"]["hidden_act"] = nullptr; },
        vision + "key 'hidden_act' must be a word, found null"},
       {[](Json& c) { c["vision_config"]["layer_norm_eps"] = "small"; },

@@ -36,10 +36,11 @@ class Copy {
     NamedTensors tensors;
     for (const std::string& key : original.names()) tensors.emplace_back(key, to_tensor(original.at(key)));
     std::erase_if(tensors, [&](const auto& each) { return each.first == name; });
-    tensors.emplace_back(name, value);
+    if (value.defined()) tensors.emplace_back(name, value);
     std::vector<at::Tensor> keep;
     write_safetensors(place_ / file, to_views(tensors, keep));
   }
+  void drop(const std::string& file, const std::string& name) { add(file, name, {}); }
   std::string fault() const {
     try {
       open_frozen_vit(place_);
@@ -72,7 +73,7 @@ TEST(Contradictions, OfActivationAndOriginAreErrorsThatNameTheWayOut) {
   EXPECT_EQ(clip.fault(), "opened");
   clip.edit("config.json", say_gelu);
   expect_in(clip.fault(), "the configuration says gelu, but it is named after OpenAI's CLIP");
-  expect_in(clip.fault(), "teacher.activation=gelu or quick_gelu");
+  expect_in(clip.fault(), "objective.N.teacher.activation=gelu or quick_gelu");
   for (const Activation activation : {Activation::kGelu, Activation::kQuickGelu})
     EXPECT_EQ(clip.open({.activation = activation}).vit->config().activation, activation);
   expect_in(clip.notes({.activation = Activation::kQuickGelu}), "activation quick_gelu as asked for, not gelu");
@@ -148,6 +149,15 @@ TEST(Contradictions, NetworksThatBorrowNamesAreRefused) {
     c["model_args"].erase("num_heads");
   });
   expect_in(vit.fault(), "neither 'num_heads' nor the architecture 'my_vit' tells the number of heads");
+}
+
+TEST(Contradictions, ANetworkWithoutPositionsMustSayThatItHasNone) {
+  LACUNA_NEEDS_SHARED("golden/models/timm/vit_plain/timm/model.safetensors");
+  Copy vit("timm/vit_plain/timm", "a");
+  vit.drop("model.safetensors", "pos_embed");
+  expect_in(vit.fault(), "has no positions of any kind that are known");
+  vit.edit("config.json", [](Json& c) { c["model_args"]["pos_embed"] = "none"; });
+  EXPECT_EQ(vit.fault(), "opened");
 }
 
 TEST(Contradictions, LostPrecisionIsNoted) {

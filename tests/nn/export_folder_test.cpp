@@ -181,11 +181,15 @@ std::vector<Conversion> conversions() {
   hf("beit_shared", "hf_beit_classifier");
   hf("beit_shared", "hf_beit", false);
   hf("cae_finetuned", "hf_beit");
-  out.push_back({.from = "timm/vit_plain/hf_vit_classifier", .wanted = timm("vit_plain"), .to = To::kTimm});
+  // Their image processors squash, and that is kept.
+  out.push_back({.from = "timm/vit_plain/hf_vit_classifier",
+                 .wanted = timm("vit_plain"),
+                 .to = To::kTimm,
+                 .unlike = {"crop_mode"}});
   out.push_back({.from = "timm/beit_unshared/hf_beit",
                  .wanted = timm("beit_unshared"),
                  .to = To::kTimm,
-                 .unlike = {"init_values"}});
+                 .unlike = {"crop_mode"}});
   for (const char* name : {"dinov2", "dinov2_swiglu", "siglip_vision"}) {
     const std::string folder = std::string("hf_teachers/") + name;
     const bool dinov2 = std::string(name) != "siglip_vision";

@@ -13,7 +13,7 @@ using Json = nlohmann::json;
 
 Preprocessing processor(const Json& json) { return read_processor(JsonReader(json, "config"), {}); }
 Preprocessing named(const Json& json, int64_t side = 0) {
-  return read_named_preprocessing(JsonReader(json, "config"), {.side = side});
+  return read_named_preprocessing(JsonReader(json, "config"), {.side = side}, kTimmCropPct);
 }
 
 void expect_framing(const Preprocessing& found, const Framing& framing, int64_t side) {
@@ -80,6 +80,10 @@ TEST(PretrainedCfg, FramesByCropPctAndMode) {
 }
 
 TEST(PreprocessCfg, FramesByResizeMode) {
+  const auto named = [](const Json& json) {
+    return read_named_preprocessing(JsonReader(json, "config"), {.side = 64}, kOpenClipCropPct);
+  };
+  expect_framing(named(Json::object()), {.fit = Fit::kCrop, .resized = 64}, 0);
   expect_framing(named({{"size", {224, 224}}, {"resize_mode", "shortest"}}), {.fit = Fit::kCrop, .resized = 224}, 224);
   expect_framing(named({{"size", 224}, {"resize_mode", "squash"}}), {.fit = Fit::kSquash, .resized = 224}, 224);
   expect_framing(named({{"size", 224}, {"resize_mode", "longest"}, {"fill_color", 7}}),
