@@ -99,7 +99,7 @@ void write_all(const fs::path& out) {
 }
 
 void write_configs(const fs::path& folder) {
-  // The first byte says which file it is (fuzz/config.cpp).
+  // The first byte says which file it is (fuzz/config_fuzz.cpp).
   write(folder / "seed-timm",
         R"(0{"architecture":"vit_base_patch16_224","num_classes":0,"num_features":8,)"
         R"("model_args":{"img_size":16,"patch_size":8,"embed_dim":8,"depth":1,"num_heads":2,"mlp_ratio":2.0},)"
