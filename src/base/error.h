@@ -62,6 +62,16 @@ void check(bool condition, const Parts&... parts) {
   if (!condition) fail(parts...);
 }
 
+// Does `act` and puts "KEY: " in front of what an Error of it says: the setting that led there.
+template <class Act>
+decltype(auto) naming(const char* key, Act&& act) {
+  try {
+    return act();
+  } catch (const Error& error) {
+    throw Error(detail::concat(key, ": ", error.what()), error.code());
+  }
+}
+
 // For invariants of ours. A failure is a bug: the message asks the user to report it.
 template <class... Parts>
 void invariant(bool condition, const Parts&... parts) {

@@ -10,6 +10,7 @@
 #include "cli/export_source.h"
 #include "io/files.h"
 #include "nn/export_folder.h"
+#include "nn/hub_cache.h"
 
 namespace lacuna {
 namespace {
@@ -119,12 +120,12 @@ int export_command(Arguments arguments) {
   settings.override_with(line.settings);
   check(settings.has("to"), "export: name the target: --to timm, hf, openclip or safetensors");
   apply(settings, c);
-  const fs::path path = line.words[0], out = fs::absolute(line.words[1]).lexically_normal();
-  check(fs::exists(path), "export: ", path.string(), " does not exist");
+  const std::string& name = line.words[0];
+  const fs::path path = resolve_model(name), out = fs::absolute(line.words[1]).lexically_normal();
   const std::optional<TrainedState> state = find_state(path);
   check(state || c.part == ExportPart::kStudent, "export: ", path.string(),
-        " is no run and no checkpoint; only these have a part=", name_of(kParts, c.part));
-  CardFacts facts{.target = c.to, .part = c.part, .source = path.string(), .vit = {}, .both_towers = false};
+        ": no run and no checkpoint; only these have a part=", name_of(kParts, c.part));
+  CardFacts facts{.target = c.to, .part = c.part, .source = name, .vit = {}, .both_towers = false};
   check_out(out, facts);
   const fs::path fresh = out.parent_path() / text(".", out.filename().string(), ".", getpid(), ".writing");
   remove_tree(fresh);

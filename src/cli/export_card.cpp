@@ -11,6 +11,7 @@
 #include "io/files.h"
 #include "methods/methods.h"
 #include "nn/export_folder.h"
+#include "nn/hub_cache.h"
 #include "nn/preprocessing.h"
 
 namespace lacuna {
@@ -40,8 +41,23 @@ std::string word(ExportPart part) {
   return part == ExportPart::kStudent ? "student" : part == ExportPart::kTeacher ? "teacher" : "all";
 }
 
+// Where a model lies, for what is said of it; the name itself when it is not there any more.
+fs::path place_of(const fs::path& name) {
+  try {
+    return resolve_model(name);
+  } catch (const Error&) {
+    return name;
+  }
+}
+
+// A name in the Hugging Face cache as it is; of a path the last part.
+std::string shown(const fs::path& name) {
+  return place_of(name) == name ? without_folders(fs::absolute(name).lexically_normal().string()) : name.string();
+}
+
 // The licence that a folder states of itself: the front matter of its card, or config.json.
-std::string stated_licence(const fs::path& path) {
+std::string stated_licence(const fs::path& name) {
+  const fs::path path = place_of(name);
   const fs::path folder = fs::is_directory(path) ? path : path.parent_path();
   std::error_code code;
   if (fs::is_regular_file(folder / kCardFile, code)) {
@@ -87,7 +103,7 @@ void write_teachers(std::ostream& out, const RunConfig& c) {
     out << "- Teacher of `" << objective.name << "`: " << named(kTeacherKinds, objective.teacher.kind).help;
     if (origin_of(objective.teacher.kind) == TeacherOrigin::kFile) {
       const fs::path path = objective.teacher.path.empty() ? c.teacher : objective.teacher.path;
-      out << ", " << without_folders(path.string()) << "; licence: " << known(stated_licence(path));
+      out << ", " << shown(path) << "; licence: " << known(stated_licence(path));
     }
     out << "\n";
   }
@@ -147,8 +163,9 @@ std::string python(const std::string& lines) { return "```python\n" + lines + "`
 std::string how_to_load_hf(const CardFacts& facts) {
   if (facts.both_towers)
     return python(
-        "from transformers import AutoModel\nmodel = AutoModel.from_pretrained(\"FOLDER\").eval()\nfeatures = "
-        "model.get_image_features(pixel_values=images)\n");
+        "from transformers import CLIPVisionModelWithProjection\nmodel = "
+        "CLIPVisionModelWithProjection.from_pretrained(\"FOLDER\").eval()\nfeatures = "
+        "model(pixel_values=images).image_embeds\n");
   const std::string name = transformers_class(*facts.vit);
   const bool pooler = name == "ViTModel" || name == "BeitModel";
   const std::string result = name.find("Classification") != std::string::npos ? "logits"
@@ -192,7 +209,11 @@ void write_loading(std::ostream& out, const CardFacts& facts) {
 }
 
 std::string title(const CardFacts& facts, const std::optional<TrainedState>& state) {
-  if (!state) return without_folders(fs::absolute(facts.source).lexically_normal().string());
+  if (!state) {
+    const VitConfig& v = facts.vit->vit;
+    return text("ViT of width ", v.width, ", ", v.depth, " blocks, patches of ", v.patch_side, " px, from ",
+                shown(facts.source));
+  }
   return text(state->config.method, ", ", state->config.model,
               facts.part == ExportPart::kTeacher ? ", momentum teacher" : "",
               facts.part == ExportPart::kAll ? ", whole training state" : "");

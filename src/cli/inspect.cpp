@@ -241,7 +241,7 @@ int inspect_command(Arguments arguments) {
   if (file) {
     say("file", text(file->path().string(), ", ", facts.format, ", ", human_bytes(fs::file_size(file->path())),
                      ", hash ", hash_file(file->path())));
-    say("tensors", text(facts.tensors, " tensors, ", human_count(static_cast<double>(facts.elements)), " elements, ",
+    say("tensors", text(facts.tensors, ", of ", human_count(static_cast<double>(facts.elements)), " elements, ",
                         dtype_mix(facts)));
   }
   if (fs::exists(path / "config.toml")) print_run(path);

@@ -109,7 +109,7 @@ Given read_any(const fs::path& path, Method& method) {
     if (method.text() && reads_captions(run->config.recipe.composition)) check_words(path, *run, method);
     return read_state(state);
   }
-  PortableVit net = open_portable(path, /*with_head=*/false);
+  PortableVit net = naming("init", [&] { return open_portable(path, /*with_head=*/false); });
   drop_head(net);
   check_network(path, net.vit, student->config());
   shape_like(net, student, path);
@@ -173,7 +173,6 @@ fs::path init_tokenizer(const fs::path& init) {
 }
 
 std::vector<std::string> start_from(Method& method, const fs::path& path, InitFit fit, uint64_t seed) {
-  check(fs::exists(path), "init: ", path.string(), " does not exist");
   const Given given = read_any(path, method);
   const Match model(given.model, named_tensors(method.module()));
   check_fit(model, path, fit);

@@ -92,7 +92,8 @@ std::optional<std::int64_t> reach(const std::vector<std::int64_t>& shape, const 
     if (__builtin_mul_overflow(shape[i] - 1, strides[i], &step) || __builtin_add_overflow(last, step, &last))
       return std::nullopt;
   }
-  return last + 1;
+  std::int64_t count = 0;
+  return __builtin_add_overflow(last, 1, &count) ? std::nullopt : std::optional(count);
 }
 
 // Copies row by row; `Element` only says how many bytes move together. Offsets wrap around where a dimension of extent

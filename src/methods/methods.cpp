@@ -49,7 +49,7 @@ void MethodRow::fields(Fields& f) {
   f.add("title", title, {.help = "one line"});
   f.add("source", source, {.help = "paper and code"});
   f.add("confidence", confidence, kConfidences, {.help = "where the settings are from"});
-  f.add("family", family, kFamilies, {.help = "one of the main methods, or a relative"});
+  f.add("family", family, kMethodFamilies, {.help = "one of the main methods, or a relative"});
   f.add("notes", notes, {.help = "what is triangulated, left open or different"});
 }
 

@@ -29,15 +29,16 @@ inline constexpr Named<Confidence> kConfidences[] = {
     {Confidence::kUnverified, "unverified", "no source for some of it"},
     {Confidence::kOwn, "own", "ours"}};
 
-enum class Family { kMain, kRelative };
-inline constexpr Named<Family> kFamilies[] = {{Family::kMain, "main"}, {Family::kRelative, "relative"}};
+enum class MethodFamily { kMain, kRelative };
+inline constexpr Named<MethodFamily> kMethodFamilies[] = {{MethodFamily::kMain, "main"},
+                                                          {MethodFamily::kRelative, "relative"}};
 
 struct MethodRow {
   std::string name;
   std::string title;
   std::string source;
   Confidence confidence = Confidence::kOwn;
-  Family family = Family::kRelative;
+  MethodFamily family = MethodFamily::kRelative;
   std::vector<std::string> notes;
 
   void fields(Fields& f);

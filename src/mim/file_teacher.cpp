@@ -44,7 +44,7 @@ const char* activation_word(Activation activation) {
 class FrozenTeacher : public Teacher {
  public:
   FrozenTeacher(const TeacherConfig& config, const PixelStats& student_stats)
-      : config_(config), frozen_(open_frozen_vit(config.path, open_as(config))) {
+      : config_(config), frozen_(naming("teacher", [&] { return open_frozen_vit(config.path, open_as(config)); })) {
     if (config_.pixels == TeacherPixels::kStudent) frozen_.stats = student_stats;
     const bool projects = !frozen_.projection.is_empty();
     check(config_.kind != TeacherKind::kClip || projects, "teacher: ", config_.path.string(), " is a ", frozen_.family,
@@ -122,7 +122,7 @@ class FrozenTeacher : public Teacher {
 class VqkdTeacher : public Teacher {
  public:
   explicit VqkdTeacher(const TeacherConfig& config)
-      : path_(config.path.string()), vqkd_(open_vqkd(config.path).model) {}
+      : path_(config.path.string()), vqkd_(naming("teacher", [&] { return open_vqkd(config.path).model; })) {}
 
   ViewSpec view() const override {
     return {.side = static_cast<int>(vqkd_->encoder->config().image_side),

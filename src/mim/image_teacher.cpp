@@ -82,7 +82,7 @@ class DvaeTeacher : public ImageTeacher {
   DvaeTeacher(const TeacherConfig& config, const StudentSides& sides)
       : ImageTeacher(sides), path_(config.path.string()) {
     check(!config.path.empty(), "teacher: no weights given; set teacher=FILE, the dVAE's encoder as safetensors");
-    dvae_ = open_dvae(config.path);
+    dvae_ = naming("teacher", [&] { return open_dvae(config.path); });
     side_ = sides.grid() * dvae_->config().patch_side();
     check(!config.image_side || *config.image_side == side_, "teacher.image_side: ", config.image_side.value_or(0),
           " px give a grid of ", config.image_side.value_or(0) / dvae_->config().patch_side(),

@@ -72,6 +72,7 @@ void look_into_foreign(const fs::path& path, ModelFacts& facts) {
     describe_vit(frozen, facts);
     list_unneeded(understand(path), frozen, facts);
   });
+  if (facts.projected > 0) facts.uses.back().name = "teacher (kind=clip or vit)";
   if (facts.vit) opens("classifier", [&] { open_classifier(path); });
   if (facts.projected > 0) opens("image-text model (both towers)", [&] { read_clip(path); });
   if (!facts.family.empty()) return;  // a vision transformer, and as such no tokenizer

@@ -151,8 +151,8 @@ TEST(InspectCommand, TellsRunCheckpointExportAndTeacher) {
        {finished_run(), finished_run() / "checkpoints/step-8", finished_run() / "export", tiny_teacher()}) {
     const std::string said = answer({"inspect", path.string()});
     EXPECT_SAYS(said, "ViT of width 96, 4 blocks, 3 heads");
-    EXPECT_SAYS(said, "opens as   teacher (kind=vit)");
-    EXPECT_SAYS(said, " tensors, ");
+    EXPECT_SAYS(said, "opens as   teacher (kind=");
+    EXPECT_SAYS(said, " elements, ");
     EXPECT_SAYS(said, "\nname ");
   }
   EXPECT_SAYS(answer({"inspect", (finished_run() / "export/model.safetensors").string()}), "cls_token");
@@ -256,6 +256,26 @@ TEST(InspectCommand, SaysWhyAContradictingFolderDoesNotOpen) {
     EXPECT_SAYS(said, "opens as   nothing that Lacuna knows");
     EXPECT_SAYS(said, "not as     teacher (kind=vit): ");
   }
+}
+
+TEST(CacheNames, OpenInEveryCommand) {
+  const TemporaryFolder folder;
+  const fs::path model = folder / "models--org--tiny";
+  fs::create_directories(model / "refs");
+  fs::create_directories(model / "snapshots");
+  std::ofstream(model / "refs/main") << "0123abcd";
+  fs::copy(tiny_teacher(), model / "snapshots/0123abcd", fs::copy_options::recursive);
+  setenv("HF_HUB_CACHE", folder.path().c_str(), 1);
+  EXPECT_SAYS(answer({"inspect", "org/tiny"}), "CLIP");
+  EXPECT_SAYS(answer({"export", "org/tiny", (folder / "out").string(), "--to", "hf"}), "written to");
+  EXPECT_SAYS(answer({"compare", "org/tiny", (folder / "out").string()}), "equal (tolerance 0)");
+  EXPECT_SAYS(answer(embedding("org/tiny", folder / "x.npz")), "8 rows");
+  for (const Words& words : {Words{"inspect", "org/other"}, Words{"compare", "org/tiny", "org/other"},
+                             Words{"export", "org/other", (folder / "no").string(), "--to", "timm"}})
+    EXPECT_SAYS(answer(words, 2), "fetch it with: hf download org/other");
+  unsetenv("HF_HUB_CACHE");
+  std::ifstream card(folder / "out/README.md");
+  EXPECT_SAYS(std::string(std::istreambuf_iterator<char>(card), {}), "from org/tiny\n");
 }
 
 // ---- compare -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <limits>
 
 #include "base/error.h"
 #include "support/temporary_folder.h"
@@ -232,6 +233,7 @@ TEST(TorchFile, EveryLieAboutATensorIsNamed) {
       {tensor(4, 5, {0}, {1}), beyond},
       {tensor(4, 0, {2, 2}, {3, 1}), beyond},
       {tensor(4, 0, {2}, {huge}), beyond},
+      {tensor(4, 0, {2}, {std::numeric_limits<std::int64_t>::max()}), beyond},
       {tensor(4, 0, {3, 3}, {huge, huge}), beyond},
       {tensor(4, 0, {huge, huge}, {0, 0}), beyond},
       {tensor(4, 0, {std::int64_t{1} << 40}, {0}), "copies of such tensors would be larger than"},

@@ -282,7 +282,7 @@ TEST(Refusals, OfAClipsLayersNameWhatThereIs) {
   EXPECT_FAULT(c, "teacher.top_blocks: 99, but");
   c = distill();
   c.objectives[0].teacher.path = "/no/such/teacher";
-  EXPECT_FAULT(c, "teacher: /no/such/teacher does not exist");
+  EXPECT_FAULT(c, "teacher: /no/such/teacher: does not exist");
 }
 
 TEST(Composition, OpenSidesFollowTheTeacher) {

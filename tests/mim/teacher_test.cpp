@@ -96,7 +96,7 @@ TEST(ClipTeacher, AFolderThatIsNotThereIsNamed) {
     return "opened";
   };
   EXPECT_TRUE(message("").starts_with("teacher: no weights given; set teacher=DIR"));
-  EXPECT_TRUE(message("/no/such/folder").starts_with("teacher: /no/such/folder does not exist"));
+  EXPECT_TRUE(message("/no/such/folder").starts_with("teacher: /no/such/folder: does not exist"));
 }
 
 }  // namespace
