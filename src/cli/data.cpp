@@ -124,9 +124,13 @@ void print_classes(const DataReport& r) {
   for (const auto& [name, count] : r.classes) counts.push_back(count);
   const auto by_count = [](const auto& a, const auto& b) { return a.second < b.second; };
   const auto [least, most] = std::minmax_element(r.classes.begin(), r.classes.end(), by_count);
-  std::cout << "classes    " << r.classes.size() << "; median " << spread_of(counts).middle << " images, least "
-            << least->second << " (" << printable(least->first) << "), most " << most->second << " ("
-            << printable(most->first) << ")";
+  std::cout << "classes    " << r.classes.size() << "; ";
+  if (least->second == most->second) {
+    std::cout << least->second << " images each";
+  } else {
+    std::cout << "median " << spread_of(counts).middle << " images, least " << least->second << " ("
+              << printable(least->first) << "), most " << most->second << " (" << printable(most->first) << ")";
+  }
   if (r.unlabelled > 0) std::cout << "; " << r.unlabelled << " images have none";
   std::cout << "\n";
 }

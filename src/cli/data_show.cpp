@@ -86,7 +86,10 @@ int data_show(Arguments arguments) {
   const ShowCommand command = parse(arguments);
   RunConfig config = parse_run(command.run);
   make_paths_absolute(config);
-  Run run = assemble(config, /*write=*/false);
+  // Order, views and masks of a sample do not depend on the batch it is in.
+  config.recipe.train.batch_size = 1;
+  config.recipe.train.accumulate = 1;
+  Run run = assemble(config, {});
   run.loader->start(0);
   Image sheet;
   int64_t shown = 0;

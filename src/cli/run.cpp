@@ -158,7 +158,7 @@ std::vector<ScheduledEvaluator> make_evaluators(Run& run) {
 
 }  // namespace
 
-Run assemble(RunConfig config, bool write) {
+Run assemble(RunConfig config, const RunParts& parts) {
   Run run;
   check(!config.data.path.empty(), "data: nothing to train on; set data=DIR, data=LIST.csv or data=shapes");
   run.config = std::move(config);
@@ -168,7 +168,7 @@ Run assemble(RunConfig config, bool write) {
   run.bf16 = choose_bf16(c.precision, run.device);
   run.source = open_source(c.data.source(), Split::kTrain, &run.notes);
   c.recipe.train.settle_batch_size(run.source->size());
-  open_evaluation(run);
+  if (parts.evaluation) open_evaluation(run);
   if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
   run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
   run.method->to(run.device, run.bf16 ? at::kBFloat16 : at::kFloat);
@@ -180,7 +180,7 @@ Run assemble(RunConfig config, bool write) {
                             .captions = run.method->wants_captions(),
                             .tell = [](const std::string& line) { std::cerr << line << std::endl; }};
   run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
-                                        write ? run.out() / "quarantine.jsonl" : fs::path());
+                                        parts.write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());
   return run;
 }
