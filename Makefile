@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help setup build test test-clients demo bench format tidy asan tsan gcc fuzz clean
+.PHONY: help setup build test test-clients demo bench bench-peers format tidy asan tsan gcc fuzz clean
 
 PRESET ?= release
 BUILD_ROOT ?= build
@@ -22,7 +22,9 @@ BENCH_ARGS ?=
 # The suites that own threads and are free of LibTorch, whose own threads ThreadSanitizer cannot follow.
 TSAN_SUITES ?= base io data
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS ?= safetensors zip pickle torch shards config
+FUZZ_TARGETS ?= $(patsubst fuzz/%_fuzz.cpp,%,$(wildcard fuzz/*_fuzz.cpp))
+# Folders of files that every target may begin with, such as images.
+FUZZ_SEEDS ?=
 # `make tidy` looks at what differs from this revision.
 SINCE ?= HEAD
 
@@ -38,7 +40,7 @@ sources = git ls-files --cached --others --exclude-standard -- \
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS CLIENT_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS SINCE LACUNA_TORCH"
+	@echo "Variables: PRESET BUILD BUILD_ROOT JOBS TEST_JOBS TEST_ARGS CLIENT_ARGS DEMO_ARGS BENCH_ARGS TSAN_SUITES FUZZ_SECONDS FUZZ_TARGETS FUZZ_SEEDS SINCE LACUNA_TORCH"
 
 setup: ## system packages, LibTorch and a configured build folder; done by the others when missing
 	@scripts/setup.sh $(PRESET) $(BUILD)
@@ -58,6 +60,9 @@ demo: build ## build and run the demonstration; DEMO_ARGS="…" passes options
 bench: ## build and run the benchmarks; BENCH_ARGS="--benchmark_filter=…" picks
 	$(call compile,bench,$(BUILD_ROOT)/bench)
 	@for program in $(BUILD_ROOT)/bench/bin/bench_*; do "$$program" $(BENCH_ARGS); done
+
+bench-peers: ## Python environments of the data path's peers (downloads of some GB); bench/peers/compare.py uses them
+	@bench/peers/setup.sh $(BUILD_ROOT)/peers
 
 format: ## rewrite the sources in the style of .clang-format
 	$(call needs,command -v clang-format >/dev/null,clang-format)
@@ -82,7 +87,7 @@ tsan: ## the suites that own threads (TSAN_SUITES) under ThreadSanitizer
 fuzz: ## every fuzz target (FUZZ_TARGETS) for FUZZ_SECONDS each; corpora stay in the build folder
 	$(call needs,test -e "$$(clang++ -print-file-name=libclang_rt.fuzzer-$$(uname -m).a)",libclang-rt-dev)
 	$(call compile,fuzz,$(BUILD_ROOT)/fuzz,fuzzers)
-	@scripts/fuzz.sh $(BUILD_ROOT)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+	@FUZZ_SEEDS="$(FUZZ_SEEDS)" scripts/fuzz.sh $(BUILD_ROOT)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 gcc: ## compile everything with the second compiler
 	$(call needs,command -v g++ >/dev/null,g++)

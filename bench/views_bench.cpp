@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include "data/augment.h"
 #include "data/open_source.h"
+#include "data/render.h"
 
 namespace lacuna {
 namespace {

@@ -4,7 +4,9 @@
 #include <iostream>
 
 #include "base/error.h"
+#include "data/sample_table.h"
 #include "io/safetensors.h"
+#include "io/tar.h"
 #include "support/torch_bytes.h"
 
 namespace lacuna {
@@ -97,7 +99,7 @@ void write_all(const fs::path& out) {
 }
 
 void write_configs(const fs::path& folder) {
-  // The first byte says which file it is (fuzz/config.cpp).
+  // The first byte says which file it is (fuzz/config_fuzz.cpp).
   write(folder / "seed-timm",
         R"(0{"architecture":"vit_base_patch16_224","num_classes":0,"num_features":8,)"
         R"("model_args":{"img_size":16,"patch_size":8,"embed_dim":8,"depth":1,"num_heads":2,"mlp_ratio":2.0},)"
@@ -122,6 +124,27 @@ void write_configs(const fs::path& folder) {
         R"("num_hidden_layers":1,"vocab_size":16,"max_position_embeddings":8,"hidden_act":"quick_gelu"}})");
 }
 
+void write_archives(const fs::path& folder) {
+  std::string archive;
+  TarWriter tar([&archive](std::span<const std::byte> part) {
+    archive.append(reinterpret_cast<const char*>(part.data()), part.size());
+  });
+  const std::string content = "content";
+  const auto bytes = std::as_bytes(std::span(content.data(), content.size()));
+  tar.add("a.jpg", bytes);
+  tar.add(std::string(120, 'n') + ".jpg", bytes);
+  tar.add("a.txt", bytes);
+  tar.finish();
+  write(folder / "tar" / "seed", archive);
+  SampleTable table;
+  table.archives = {"a.tar"};
+  const std::vector<std::string> captions{"one", "two"};
+  table.add("x/1.jpg", Extent{0, 512, 7}, captions);
+  table.add_fault("y/2.jpg", Extent{0, 1024, 7}, "is a link");
+  set_folder_labels(table);
+  write(folder / "sample_table" / "seed", table.to_bytes());
+}
+
 }  // namespace
 }  // namespace lacuna
 
@@ -131,5 +154,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   lacuna::write_all(argv[1]);
+  lacuna::write_archives(argv[1]);
   lacuna::write_configs(std::filesystem::path(argv[1]) / "config");
 }

@@ -3,6 +3,8 @@
 #
 #   scripts/fuzz.sh BUILD_FOLDER SECONDS TARGET…
 #
+#   FUZZ_SEEDS="FOLDER…"   files that every target begins with, besides its own
+#
 # Corpora lie in BUILD_FOLDER/corpus/TARGET, inputs that broke something in BUILD_FOLDER/findings/TARGET-*, the whole
 # output in BUILD_FOLDER/TARGET.log. Exit code 1 if there was a finding.
 set -euo pipefail
@@ -15,8 +17,10 @@ mkdir -p "$build/findings"
 status=0
 for target in "$@"; do
   log=$build/$target.log
+  mkdir -p "$build/corpus/$target"
+  # shellcheck disable=SC2086  # a list of folders
   if "$build/bin/fuzz_$target" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=3000 -print_final_stats=1 \
-    -artifact_prefix="$build/findings/$target-" "$build/corpus/$target" >"$log" 2>&1; then
+    -artifact_prefix="$build/findings/$target-" "$build/corpus/$target" ${FUZZ_SEEDS:-} >"$log" 2>&1; then
     runs=$(awk '/stat::number_of_executed_units/ { print $2 }' "$log")
     printf '%-12s %s executions in %s s, %s edges covered, no finding\n' "$target" "$runs" "$seconds" \
       "$(grep -o 'cov: [0-9]*' "$log" | tail -n 1 | cut -d ' ' -f 2)"

@@ -26,6 +26,11 @@ enum class Purpose : std::uint32_t {
   kProbe = 11,      // evaluation heads and their batches
   kTest = 12,
   kTextMask = 13,  // masking of words
+  kTone = 14,      // grayscale and solarize
+  kBlur = 15,
+  kRandAugment = 16,  // also 3-Augment
+  kErase = 17,
+  kMix = 18,  // mixup and cutmix
 };
 
 class Rng {

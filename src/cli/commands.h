@@ -21,6 +21,7 @@ int methods_command(Arguments arguments);
 int config_command(Arguments arguments);
 int doctor_command(Arguments arguments);
 int trace_command(Arguments arguments);
+int data_command(Arguments arguments);
 int demo_command(Arguments arguments);
 
 std::string eval_keys();       // the keys of eval, as a table
@@ -29,6 +30,7 @@ std::string export_keys();     // of export
 std::string inspect_keys();    // of inspect
 std::string compare_keys();    // of compare
 std::string tokenizer_keys();  // of tokenizer train
+std::string data_keys();       // of data check and data pack
 std::string trace_keys();      // of trace.KEY
 
 }  // namespace lacuna

@@ -13,6 +13,7 @@
 #include "cli/command_line.h"
 #include "cli/run_config.h"
 #include "cli/tables.h"
+#include "data/index_cache.h"
 #include "data/joined_source.h"
 #include "eval/view_stream.h"
 #include "io/files.h"
@@ -165,9 +166,12 @@ nlohmann::json features_json(const FeatureComparison& found) {
 std::unique_ptr<Source> images_for(const Side& a, const Side& b, std::span<const std::string> named, int64_t scenes) {
   const int64_t side = std::max(a.model->vit->config().image_side, b.model->vit->config().image_side);
   const std::vector<std::string> shapes = {"shapes"};
-  return open_images(
-      named.empty() ? std::span<const std::string>(shapes) : named,
-      {.path = {}, .class_captions = {}, .size = scenes, .side = static_cast<int>(std::clamp<int64_t>(side, 8, 2048))});
+  return open_images(named.empty() ? std::span<const std::string>(shapes) : named,
+                     {.path = {},
+                      .class_captions = {},
+                      .cache = default_cache_folder(),
+                      .size = scenes,
+                      .side = static_cast<int>(std::clamp<int64_t>(side, 8, 2048))});
 }
 
 class Comparison {

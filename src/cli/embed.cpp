@@ -12,6 +12,7 @@
 #include "base/signals.h"
 #include "cli/command_line.h"
 #include "cli/run_config.h"
+#include "data/index_cache.h"
 #include "data/joined_source.h"
 #include "io/files.h"
 #include "train/device.h"
@@ -92,9 +93,12 @@ int embed_command(Arguments arguments) {
   if (!c.embed.workers) c.embed.workers = std::max(1, cores / 2);
   const at::Device device = choose_device(c.device);
   c.embed.bf16 = choose_bf16(c.precision, device);
-  const auto images = open_images(
-      std::span(line.words).subspan(1),
-      {.path = {}, .class_captions = {}, .size = c.shapes.size, .seed = c.shapes.seed, .side = c.shapes.side});
+  const auto images = open_images(std::span(line.words).subspan(1), {.path = {},
+                                                                     .class_captions = {},
+                                                                     .cache = default_cache_folder(),
+                                                                     .size = c.shapes.size,
+                                                                     .seed = c.shapes.seed,
+                                                                     .side = c.shapes.side});
   FrozenVit model = open_frozen_vit(line.words[0], c.image_side);
   std::cout << model_line(model) << "\n";
   for (const std::string& note : model.notes) std::cout << "note: " << note << "\n";

@@ -37,6 +37,8 @@ const std::vector<Command>& commands() {
        "MODEL OUT --to TARGET       write it as timm, hf (transformers), openclip or safetensors"},
       {"inspect", inspect_command, "PATH [--stats]              what a weight file or folder is, opens as and holds"},
       {"compare", compare_command, "A B [IMAGES…]               how far two weight files or models are apart"},
+      {"data", data_command,
+       "check|pack|show PATH …       look at a data set whole, write it as tar shards, see its views"},
       {"tokenizer", tokenizer_command,
        "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
@@ -67,10 +69,20 @@ int print_command_help(const Command& command) {
   if (command.name == "trace") std::cout << "\nkeys: those of pretrain, and trace.KEY with\n" << trace_keys();
   if (command.name == "eval") std::cout << "\nkeys:\n" << eval_keys();
   if (command.name == "embed")
-    std::cout << "\nPATH: images, folders, lists (.txt, .tsv, .csv, .jsonl) or \"shapes\"\n\nkeys:\n" << embed_keys();
+    std::cout << "\nPATH: images, folders, archives, lists (.txt, .tsv, .csv, .jsonl, .json) or \"shapes\"\n\nkeys:\n"
+              << embed_keys();
   if (command.name == "export") std::cout << "\nkeys:\n" << export_keys();
   if (command.name == "inspect") std::cout << "\nkeys:\n" << inspect_keys();
   if (command.name == "compare") std::cout << "\nkeys:\n" << compare_keys();
+  if (command.name == "data")
+    std::cout << "\n  lacuna data check PATH … [--json]            decodes everything; says what is there, broken and "
+                 "there twice"
+                 "\n  lacuna data pack PATH OUT [key=value …]      tar shards and an index, read back after writing"
+                 "\n  lacuna data show PATH --out FILE.png [samples=N] [key=value …]"
+                 "\n                                               samples after augmentation, with masks; keys: those "
+                 "of pretrain"
+                 "\n\nkeys:\n"
+              << data_keys();
   if (command.name == "tokenizer")
     std::cout
         << "\n  lacuna tokenizer train DATA out=DIR [key=value …]    DATA: as data=, or a .txt with one caption a line"

@@ -49,7 +49,7 @@ int plan_command(Arguments arguments) {
   make_paths_absolute(config);
   check(config.recipe.train.accumulate == 1 || config.recipe.train.batch_size,
         "plan: train.accumulate needs a batch size");
-  Run run = assemble(config, /*write=*/false);
+  Run run = assemble(config, {.evaluation = true});
   start_from_init(run);
   print_plan(run, std::cout);
   std::cout << "timing " << kTimedSteps << " steps …" << std::endl;

@@ -74,7 +74,7 @@ int pretrain_command(Arguments arguments) {
   RunConfig config = parse_run(arguments);
   make_paths_absolute(config);
   check_out(config.out);
-  Run run = assemble(config, /*write=*/true);
+  Run run = assemble(config, {.write = true, .evaluation = true});
   start_from_init(run);
   install_stop_signals();
   write_config(run);
@@ -91,7 +91,7 @@ int resume_command(Arguments arguments) {
   const fs::path out = arguments[0];
   RunConfig config = resumed_config(out, arguments.subspan(1));
   const FolderLock lock(out);
-  Run run = assemble(std::move(config), /*write=*/true);
+  Run run = assemble(std::move(config), {.write = true, .evaluation = true});
   write_tokenizer(run);
   std::vector<std::string> notes;
   const auto snapshot = Checkpoints(run.out() / "checkpoints", {}).newest(&notes);

@@ -1,6 +1,7 @@
 #include "cli/run.h"
 
 #include <cmath>
+#include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "base/cores.h"
@@ -60,6 +61,8 @@ std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const S
 // What is evaluated beside the run: what the user named, else the training source.
 DataConfig evaluation_data(const RunConfig& c) {
   DataConfig data = c.data;
+  data.also.clear();
+  data.weights.clear();
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
   data.kind = SourceKind::kAuto;
@@ -70,8 +73,7 @@ DataConfig evaluation_data(const RunConfig& c) {
 void open_evaluation(Run& run) {
   const RunConfig& c = run.config;
   const DataConfig data = evaluation_data(c);
-  const bool splits = data.generated() || fs::is_directory(fs::path(data.path) / "val");
-  if (c.eval.data.empty() && !splits) return;
+  if (c.eval.data.empty() && !has_splits(data.source())) return;
   auto train = open_source(data.source(), Split::kTrain), val = open_source(data.source(), Split::kVal);
   const bool labelled = !train->classes().empty() && !val->classes().empty();
   check(labelled || c.eval.data.empty(), "eval.data: ", c.eval.data,
@@ -156,7 +158,7 @@ std::vector<ScheduledEvaluator> make_evaluators(Run& run) {
 
 }  // namespace
 
-Run assemble(RunConfig config, bool write) {
+Run assemble(RunConfig config, const RunParts& parts) {
   Run run;
   check(!config.data.path.empty(), "data: nothing to train on; set data=DIR, data=LIST.csv or data=shapes");
   run.config = std::move(config);
@@ -166,7 +168,7 @@ Run assemble(RunConfig config, bool write) {
   run.bf16 = choose_bf16(c.precision, run.device);
   run.source = open_source(c.data.source(), Split::kTrain, &run.notes);
   c.recipe.train.settle_batch_size(run.source->size());
-  open_evaluation(run);
+  if (parts.evaluation) open_evaluation(run);
   if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
   run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
   run.method->to(run.device, run.bf16 ? at::kBFloat16 : at::kFloat);
@@ -175,9 +177,10 @@ Run assemble(RunConfig config, bool write) {
                             .prefetch = c.data.prefetch,
                             .seed = c.seed,
                             .max_bad_share = c.data.max_bad_share,
-                            .captions = run.method->wants_captions()};
+                            .captions = run.method->wants_captions(),
+                            .tell = [](const std::string& line) { std::cerr << line << std::endl; }};
   run.loader = std::make_unique<Loader>(*run.source, run.method->views(), c.recipe.augment, loader,
-                                        write ? run.out() / "quarantine.jsonl" : fs::path());
+                                        parts.write ? run.out() / "quarantine.jsonl" : fs::path());
   run.plan = make_plan(c.recipe.train, c.checkpoint, c.log, run.loader->steps_per_epoch());
   return run;
 }

@@ -27,9 +27,14 @@ struct Run {
   std::filesystem::path out() const { return config.out; }
 };
 
-// Sets the threads of the process and builds the run. Nothing is written yet; without `write`, bad images are not
-// listed later either.
-Run assemble(RunConfig config, bool write);
+// What of a run a command wants beside the training itself.
+struct RunParts {
+  bool write = false;       // bad images are to be listed in the run's folder
+  bool evaluation = false;  // beside the run
+};
+
+// Sets the threads of the process and builds the run. Nothing is written yet.
+Run assemble(RunConfig config, const RunParts& parts);
 
 // Fills the method from `init=`, where the configuration names one; what became of it is told by print_plan.
 void start_from_init(Run& run);

@@ -1,9 +1,11 @@
 #include "cli/run_config.h"
 
 #include <algorithm>
+#include <iostream>
 
 #include "base/error.h"
 #include "base/suggest.h"
+#include "data/index_cache.h"
 #include "methods/methods.h"
 
 namespace lacuna {
@@ -36,6 +38,7 @@ void check_together(const RunConfig& c) {
   const AugmentConfig& a = c.recipe.augment;
   check(a.crop_min <= a.crop_max, "augment: crop_min ", a.crop_min, " is above crop_max ", a.crop_max);
   check(a.aspect_min <= a.aspect_max, "augment: aspect_min ", a.aspect_min, " is above aspect_max ", a.aspect_max);
+  check(a.blur_min <= a.blur_max, "augment: blur_min ", a.blur_min, " is above blur_max ", a.blur_max);
   check(c.device == "auto" || c.device == "cpu" || c.device.starts_with("cuda"),
         "device: expected auto, cpu, cuda or cuda:N, found '", c.device, "'");
 }
@@ -54,12 +57,22 @@ RunConfig configure(const Settings& settings, Origins* origins) {
 
 void DataConfig::fields(Fields& f) {
   f.add("path", path,
-        {.help = "images: a folder, a list file, or \"shapes\" for the built-in generator; at a resume the images must "
-                 "be the same ones",
+        {.help = "images: a folder, a list file, tar archives (shard-{000..011}.tar), or \"shapes\" for the built-in "
+                 "generator; at a resume the images must be the same ones",
          .on_resume = kMayChange});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
+  f.add("also", also, {.help = "more sources, mixed with data.path", .on_resume = kMayChange});
+  f.add("weights", weights,
+        {.help = "how often each source is drawn from, data.path first; empty counts each image the same"});
+  f.add("cache", cache,
+        {.help = "folder for indices of the data and unpacked archives; auto is ~/.cache/lacuna, off keeps none",
+         .on_resume = kMayChange});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
+  f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
+  f.add("gray16", gray16, kGray16s, {.help = "what becomes of 16-bit gray"});
+  f.add("bands", bands,
+        {.help = "three channels of a TIFF, counted from 0, taken as red, green, blue; empty: its own"});
   f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
   f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
   f.add("label", label, kSceneLabels,
@@ -83,7 +96,22 @@ bool DataConfig::generated() const {
 }
 
 SourceConfig DataConfig::source() const {
-  return {.path = path, .kind = kind, .class_captions = class_captions, .size = size, .side = side, .label = label};
+  const bool are_channels = bands.size() == 3 && *std::min_element(bands.begin(), bands.end()) >= 0;
+  check(bands.empty() || are_channels, "data.bands: expected three channels counted from 0, as in [3,2,1], found ",
+        bands.size() == 3 ? "a negative one" : text(bands.size(), " numbers"));
+  return {.path = path,
+          .kind = kind,
+          .class_captions = class_captions,
+          .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
+          .cache = cache == "off"    ? fs::path()
+                   : cache == "auto" ? default_cache_folder()
+                                     : fs::path(cache),
+          .say = [](const std::string& line) { std::cerr << line << std::endl; },
+          .also = also,
+          .weights = weights,
+          .size = size,
+          .side = side,
+          .label = label};
 }
 
 void EvalConfig::fields(Fields& f) {
@@ -164,6 +192,8 @@ void make_paths_absolute(RunConfig& c) {
   c.out = absolute(c.out);
   if (c.method.ends_with(".toml")) c.method = absolute(c.method);
   c.data.path = absolute(c.data.path);
+  for (std::string& path : c.data.also) path = absolute(path);
+  if (c.data.cache != "auto" && c.data.cache != "off") c.data.cache = absolute(c.data.cache);
   c.eval.data = absolute(c.eval.data);
   c.text.tokenizer = absolute(c.text.tokenizer);
   c.teacher = absolute(c.teacher.string());

@@ -15,18 +15,30 @@ inline constexpr Named<SourceKind> kSourceKinds[] = {
     {SourceKind::kAuto, "auto", "by what the path is"},
     {SourceKind::kFolder, "folder", "all images below a folder, labels ignored"},
     {SourceKind::kClasses, "classes", "one sub-folder per class"},
-    {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions"},
+    {SourceKind::kList, "list", ".txt, .tsv, .csv or .jsonl with paths, labels, captions; COCO's captions .json"},
+    {SourceKind::kArchives, "archives", "tar archives, or a folder of them"},
     {SourceKind::kShapes, "shapes", "built-in synthetic scenes"}};
 
 inline constexpr Named<SceneLabel> kSceneLabels[] = {
     {SceneLabel::kShape, "shape"}, {SceneLabel::kColor, "color"}, {SceneLabel::kTexture, "texture"}};
+
+enum class Gray16 { kClamp, kScale };
+
+inline constexpr Named<Gray16> kGray16s[] = {{Gray16::kClamp, "clamp", "levels above 255 are white, as Pillow has it"},
+                                             {Gray16::kScale, "scale", "the high byte"}};
 
 inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: there is nothing to cut off
 
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
+  std::vector<std::string> also;
+  std::vector<double> weights;
+  std::string cache = "auto";
   std::vector<std::string> class_captions;
+  bool exif = false;
+  Gray16 gray16 = Gray16::kClamp;
+  std::vector<int> bands;
   int64_t size = 10000;
   int side = 64;
   SceneLabel label = SceneLabel::kShape;

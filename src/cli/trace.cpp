@@ -146,7 +146,7 @@ std::string trace_keys() { return describe(TraceConfig{}); }
 
 int trace_command(Arguments arguments) {
   const TraceRun parsed = parse_trace(arguments);
-  Run run = assemble(parsed.run, /*write=*/false);
+  Run run = assemble(parsed.run, {});
   start_from_init(run);
   check(run.config.recipe.train.accumulate == 1, "trace: a step is traced whole; leave train.accumulate at 1");
   const NamedTensors parameters = named_tensors(run.method->module());

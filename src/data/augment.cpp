@@ -32,55 +32,8 @@ Box largest_centered_box(int width, int height, const AugmentConfig& config) {
   return box;
 }
 
-// a + factor * (b - a), where factor outside [0, 1] can leave the range of a byte.
-std::uint8_t blend(int a, int b, float factor) {
-  const float value = static_cast<float>(a) + factor * static_cast<float>(b - a);
-  return static_cast<std::uint8_t>(std::clamp(value, 0.0f, 255.0f));
-}
-
-int luma(const std::uint8_t* pixel) { return (19595 * pixel[0] + 38470 * pixel[1] + 7471 * pixel[2] + 32768) >> 16; }
-
-// Blends every channel with one level.
-void blend_with_level(Image& image, int level, double factor) {
-  std::array<std::uint8_t, 256> table;
-  for (int value = 0; value < 256; ++value) {
-    table[static_cast<std::size_t>(value)] = blend(level, value, static_cast<float>(factor));
-  }
-  for (std::uint8_t& value : image.pixels) value = table[value];
-}
-
-int mean_luma(const Image& image) {
-  std::int64_t sum = 0;
-  for (std::size_t i = 0; i < image.pixels.size(); i += 3) sum += luma(&image.pixels[i]);
-  const double pixels = static_cast<double>(image.pixels.size() / 3);
-  return static_cast<int>(static_cast<double>(sum) / pixels + 0.5);
-}
-
 // Python's round((size - crop) / 2); where the crop is larger, torchvision's padding before the image, as a negative.
 int center_offset(int size, int crop) { return size < crop ? -((crop - size) / 2) : round_even((size - crop) / 2.0); }
-
-// All views of one crop.
-void render_crop(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views, std::uint64_t seed,
-                 std::uint64_t epoch, std::uint64_t sample, int crop, std::vector<Image>& rendered) {
-  Rng color(seed, Purpose::kColor, epoch, sample);
-  Rng flip(seed, Purpose::kFlip, epoch, sample);
-  Rng box_draws(seed, Purpose::kCrop, epoch, sample);
-
-  const bool flipped = flip.chance(config.flip);
-  Image changed;
-  const Image* source = &image;
-  if (config.color_jitter > 0.0 || flipped) {
-    changed = image;
-    source = &changed;
-  }
-  if (config.color_jitter > 0.0) color_jitter(changed, draw_color_jitter(config.color_jitter, color));
-  if (flipped) flip_horizontal(changed);
-  const Box box = draw_crop(image.width, image.height, config, box_draws);
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    const ViewSpec& view = views[i];
-    if (view.crop == crop) rendered[i] = resized_crop(*source, box, view.side, view.side, view.kernel);
-  }
-}
 
 // Puts `inner` into a black square with its corner at (left, top).
 Image on_black(const Image& inner, int left, int top, int side) {
@@ -122,55 +75,28 @@ void flip_horizontal(Image& image) {
   }
 }
 
-void adjust_brightness(Image& image, double factor) { blend_with_level(image, 0, factor); }
-
-void adjust_contrast(Image& image, double factor) { blend_with_level(image, mean_luma(image), factor); }
-
-void adjust_saturation(Image& image, double factor) {
-  const float narrow = static_cast<float>(factor);
-  for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
-    std::uint8_t* pixel = &image.pixels[i];
-    const int gray = luma(pixel);
-    for (int channel = 0; channel < 3; ++channel) pixel[channel] = blend(gray, pixel[channel], narrow);
+void flip_vertical(Image& image) {
+  const std::ptrdiff_t bytes = std::ptrdiff_t{3} * image.width;
+  for (int y = 0; y < image.height / 2; ++y) {
+    std::swap_ranges(image.row(y), image.row(y) + bytes, image.row(image.height - 1 - y));
   }
 }
 
-ColorJitter draw_color_jitter(double strength, Rng& rng) {
-  ColorJitter jitter;
-  for (std::size_t last = jitter.order.size() - 1; last > 0; --last) {
-    std::swap(jitter.order[last], jitter.order[static_cast<std::size_t>(rng.integer(0, static_cast<int>(last)))]);
-  }
-  const double low = std::max(0.0, 1.0 - strength);
-  jitter.brightness = rng.uniform(low, 1.0 + strength);
-  jitter.contrast = rng.uniform(low, 1.0 + strength);
-  jitter.saturation = rng.uniform(low, 1.0 + strength);
-  return jitter;
-}
-
-void color_jitter(Image& image, const ColorJitter& jitter) {
-  for (const ColorOp op : jitter.order) {
-    switch (op) {
-      case ColorOp::kBrightness:
-        adjust_brightness(image, jitter.brightness);
-        break;
-      case ColorOp::kContrast:
-        adjust_contrast(image, jitter.contrast);
-        break;
-      case ColorOp::kSaturation:
-        adjust_saturation(image, jitter.saturation);
-        break;
+Image padded_crop(const Image& image, int margin, Padding padding, int left, int top) {
+  invariant(padding == Padding::kBlack || margin < std::min(image.width, image.height), "padded_crop: a margin of ",
+            margin, " cannot be mirrored from ", image.width, " x ", image.height);
+  const auto mirrored = [](int i, int count) { return i < 0 ? -i : i >= count ? 2 * (count - 1) - i : i; };
+  Image out(image.width, image.height);
+  for (int y = 0; y < out.height; ++y) {
+    for (int x = 0; x < out.width; ++x) {
+      int source_x = x + left - margin, source_y = y + top - margin;
+      const bool inside = source_x >= 0 && source_x < image.width && source_y >= 0 && source_y < image.height;
+      if (!inside && padding == Padding::kBlack) continue;
+      source_x = mirrored(source_x, image.width), source_y = mirrored(source_y, image.height);
+      std::memcpy(out.row(y) + std::ptrdiff_t{3} * x, image.row(source_y) + std::ptrdiff_t{3} * source_x, 3);
     }
   }
-}
-
-std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
-                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
-  std::vector<Image> rendered(views.size());
-  int crops = 0;
-  for (const ViewSpec& view : views) crops = std::max(crops, view.crop + 1);
-  for (int crop = 0; crop < crops; ++crop)
-    render_crop(image, config, views, seed, crop_epoch(epoch, crop), sample, crop, rendered);
-  return rendered;
+  return out;
 }
 
 CenterGeometry center_geometry(int width, int height, int short_side, int crop) {

@@ -1,5 +1,6 @@
 #pragma once
-// Geometry and colour of one sample, equal to torchvision's transforms on Pillow images, and the views made from it.
+// Geometry of one sample, equal to torchvision's transforms on Pillow images. Operations on pixels have files of their
+// own: color.h, tone.h, blur.h, affine.h; views are made in render.h.
 //
 // Each random rule is split in two: the draw, which takes random numbers, and the operation, which is a pure function
 // of what was drawn.
@@ -7,10 +8,9 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <span>
-#include <vector>
 
 #include "base/rng.h"
+#include "data/color.h"
 #include "data/view.h"
 #include "io/image.h"
 #include "io/resize.h"
@@ -24,32 +24,12 @@ Box draw_crop(int width, int height, const AugmentConfig& config, const std::fun
 Box draw_crop(int width, int height, const AugmentConfig& config, Rng& rng);
 
 void flip_horizontal(Image& image);
+void flip_vertical(Image& image);
 
-// Pillow's ImageEnhance: blends black, the mean gray or the luma image (factor 0) with the image (factor 1) in float32,
-// truncated and clamped to 8 bits. Factors are at least 0.
-void adjust_brightness(Image& image, double factor);
-void adjust_contrast(Image& image, double factor);
-void adjust_saturation(Image& image, double factor);
-
-enum class ColorOp { kBrightness, kContrast, kSaturation };
-
-struct ColorJitter {
-  double brightness = 1.0;
-  double contrast = 1.0;
-  double saturation = 1.0;
-  std::array<ColorOp, 3> order = {ColorOp::kBrightness, ColorOp::kContrast, ColorOp::kSaturation};
-};
-
-// Factors uniform in [max(0, 1 - strength), 1 + strength], the order a uniform permutation (torchvision's ColorJitter
-// without hue).
-ColorJitter draw_color_jitter(double strength, Rng& rng);
-void color_jitter(Image& image, const ColorJitter& jitter);
-
-// The views of one sample: for each crop that they ask for, jitter on the whole image, flip and one box, then one
-// resize per view. A pure function of its arguments: each draw has a stream named by seed, purpose, epoch, crop and
-// sample.
-std::vector<Image> render_views(const Image& image, const AugmentConfig& config, std::span<const ViewSpec> views,
-                                std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample);
+// 3-Augment's simple crop: the image with `margin` pixels around it, of which a part as large as itself is kept, with
+// its corner at (left, top) of the padded image. kReflect mirrors without repeating the edge.
+enum class Padding { kBlack, kReflect };
+Image padded_crop(const Image& image, int margin, Padding padding, int left, int top);
 
 // Where the evaluation transform looks: the image is resized to width x height, then cropped at (left, top), which are
 // negative where the crop reaches out by that many pixels.

@@ -11,11 +11,8 @@
 
 namespace lacuna {
 
-// The sources one after the other. Labels and classes are left behind, since those of two sources need not agree.
-std::unique_ptr<Source> join(std::vector<std::unique_ptr<Source>> parts);
-
-// Each path is an image, a list (list_file.h), a folder (all images below it, train/ and val/ included), or "shapes"
-// with the settings of `shapes`. Throws Error for what is none of these or holds no image.
+// Each path is an image, a list (list_file.h), archives, a folder (everything below it, train/ and val/ included), or
+// "shapes" with the settings of `shapes`. Throws Error for what is none of these or holds no image.
 std::unique_ptr<Source> open_images(std::span<const std::string> paths, const SourceConfig& shapes);
 
 }  // namespace lacuna

@@ -1,7 +1,5 @@
 #include "data/list_file.h"
 
-#include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "data/coco_captions.h"
 #include "data/text_file.h"
 #include "io/files.h"
 
@@ -17,8 +16,6 @@ namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::int64_t kMaxNumericLabel = (1 << 20) - 1;  // bounds the list of class names a stray number can ask for
 
 // One line of a list, whatever its format.
 struct Entry {
@@ -41,60 +38,26 @@ class ListBuilder {
     entries_.push_back(std::move(entry));
   }
 
-  FileListing finish() {
+  SampleTable finish() {
     check(!entries_.empty(), list_.string(), ": expected at least one image, found an empty list");
-    FileListing listing{list_.has_parent_path() ? list_.parent_path() : fs::path("."), {}, {}};
-    probe(listing.root);
-    const bool numeric = std::all_of(entries_.begin(), entries_.end(), [](const Entry& entry) {
-      return entry.label.empty() || number(entry.label).has_value();
-    });
-    listing.classes = numeric ? numbered_classes() : named_classes();
-    listing.samples.reserve(entries_.size());
+    SampleTable table;
+    table.root = list_.has_parent_path() ? list_.parent_path() : fs::path(".");
+    probe(table.root);
+    std::vector<std::string> labels;
+    labels.reserve(entries_.size());
     for (Entry& entry : entries_) {
-      std::int64_t label = kNoLabel;
-      if (!entry.label.empty()) label = numeric ? *number(entry.label) : position(listing.classes, entry.label);
-      listing.samples.push_back({std::move(entry.path), label, std::move(entry.captions)});
+      table.add(entry.path, kNoLabel, entry.captions);
+      labels.push_back(std::move(entry.label));
     }
-    return listing;
+    set_labels(table, labels);
+    return table;
   }
 
  private:
-  static std::optional<std::int64_t> number(const std::string& label) {
-    std::int64_t value = 0;
-    const char* end = label.data() + label.size();
-    const auto [stopped, error] = std::from_chars(label.data(), end, value);
-    if (error != std::errc() || stopped != end || value < 0 || value > kMaxNumericLabel) return std::nullopt;
-    return value;
-  }
-
-  static std::int64_t position(const std::vector<std::string>& sorted, const std::string& name) {
-    return std::lower_bound(sorted.begin(), sorted.end(), name) - sorted.begin();
-  }
-
   static void merge(Entry& known, Entry more, const std::string& place) {
     check(known.label == more.label, place, ": ", printable(more.path), " has the label \"", printable(more.label),
           "\", but an earlier line gave it \"", printable(known.label), "\"; an image has one label");
     for (std::string& caption : more.captions) known.captions.push_back(std::move(caption));
-  }
-
-  std::vector<std::string> numbered_classes() const {
-    std::int64_t count = 0;
-    for (const Entry& entry : entries_) {
-      if (!entry.label.empty()) count = std::max(count, *number(entry.label) + 1);
-    }
-    std::vector<std::string> classes;
-    for (std::int64_t i = 0; i < count; ++i) classes.push_back(std::to_string(i));
-    return classes;
-  }
-
-  std::vector<std::string> named_classes() const {
-    std::vector<std::string> classes;
-    for (const Entry& entry : entries_) {
-      if (!entry.label.empty()) classes.push_back(entry.label);
-    }
-    std::sort(classes.begin(), classes.end());
-    classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
-    return classes;
   }
 
   // A list beside the wrong folder misses all its images: worth a sentence of its own, before training starts.
@@ -172,8 +135,8 @@ class CsvReader {
   }
 
   void keep(std::string& out) {
-    check(++size_ <= TextFile::kMaxRecord, place(), ": the record is longer than ", TextFile::kMaxRecord,
-          " bytes; is a quote left open?");
+    if (++size_ > TextFile::kMaxRecord)
+      fail(place(), ": the record is longer than ", TextFile::kMaxRecord, " bytes; is a quote left open?");
     out.push_back(static_cast<char>(byte_));
   }
 
@@ -263,17 +226,18 @@ void read_jsonl(TextFile& file, ListBuilder& list) {
 
 bool is_list_file(const fs::path& path) {
   const std::string ending = lower_case(path.extension().string());
-  return ending == ".txt" || ending == ".tsv" || ending == ".csv" || ending == ".jsonl";
+  return ending == ".txt" || ending == ".tsv" || ending == ".csv" || ending == ".jsonl" || ending == ".json";
 }
 
-FileListing read_list(const fs::path& path) {
-  check(is_list_file(path), path.string(), ": expected a list that ends in .txt, .tsv, .csv or .jsonl");
+SampleTable read_list(const fs::path& path) {
+  check(is_list_file(path), path.string(), ": expected a list that ends in .txt, .tsv, .csv, .jsonl or .json");
   std::error_code ignored;
   check(fs::is_regular_file(path, ignored), path.string(), ": expected a list file, found ",
         fs::exists(path, ignored) ? "something else" : "nothing");
+  const std::string ending = lower_case(path.extension().string());
+  if (ending == ".json") return read_coco_captions(path);
   TextFile file(path);
   ListBuilder list(path);
-  const std::string ending = lower_case(path.extension().string());
   if (ending == ".csv") {
     read_csv(file, list);
   } else if (ending == ".jsonl") {

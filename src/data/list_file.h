@@ -3,6 +3,7 @@
 //
 //   .txt .tsv   path [TAB label [TAB caption]]
 //   .csv        RFC 4180 with a header line; columns image | path | filename | file_name, label | class, caption
+//   .json       COCO captions (coco_captions.h)
 //   .jsonl      one object a line: path | image | file_name, label | class, caption (text) or captions (list of texts)
 //
 // Labels are numbers from 0 when every label of the list is one; else they are names, and classes are the distinct
@@ -11,7 +12,7 @@
 
 #include <filesystem>
 
-#include "data/file_source.h"
+#include "data/sample_table.h"
 
 namespace lacuna {
 
@@ -20,6 +21,6 @@ bool is_list_file(const std::filesystem::path& path);
 
 // Throws Error that names the line: malformed lines, contradicting labels, an empty list, or a list none of whose
 // probed images exists (first, middle and last are probed; single missing files are the loader's affair).
-FileListing read_list(const std::filesystem::path& path);
+SampleTable read_list(const std::filesystem::path& path);
 
 }  // namespace lacuna

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/augment.h"
+#include "data/render.h"
 
 namespace lacuna {
 namespace {
@@ -20,7 +20,7 @@ Order checked_order(const Source& source, const LoaderConfig& config) {
         config.threads);
   check(config.prefetch >= 1 && config.prefetch <= kMaxPrefetch, "data.prefetch: expected 1 to ", kMaxPrefetch,
         " batches, found ", config.prefetch);
-  return {source.size(), config.batch_size, config.seed, config.rank, config.world};
+  return {source.parts(), config.batch_size, config.seed, config.rank, config.world};
 }
 
 std::size_t pixel_bytes(const ViewSpec& view) { return static_cast<std::size_t>(view.side) * view.side * 3; }
@@ -37,6 +37,12 @@ HostBatch allocated(const std::vector<ViewSpec>& views, std::int64_t batch_size,
 }
 
 }  // namespace
+
+struct Loader::Worker {
+  ImageReader image;
+  ViewRenderer renderer;
+  std::vector<std::uint8_t*> places;  // where the views of a sample go
+};
 
 Loader::Loader(const Source& source, std::vector<ViewSpec> views, const AugmentConfig& augment,
                const LoaderConfig& config, const std::filesystem::path& quarantine_file)
@@ -64,7 +70,8 @@ void Loader::start(std::int64_t global_step) {
   holds_batch_ = false;
   stopping_ = false;
   failure_ = nullptr;
-  for (int i = 0; i < config_.threads; ++i) threads_.emplace_back(&Loader::work, this);
+  tasks_.assign(static_cast<std::size_t>(config_.threads), {});
+  for (std::size_t i = 0; i < tasks_.size(); ++i) threads_.emplace_back(&Loader::work, this, i);
 }
 
 void Loader::stop() {
@@ -94,7 +101,8 @@ const HostBatch& Loader::next() {
     claimable_.notify_all();
   }
   const Slot& slot = slot_of(next_step_);
-  ready_.wait(lock, [&] { return slot.missing == 0 || failure_; });
+  const auto ended = [&] { return slot.missing == 0 || failure_; };
+  while (!ready_.wait_for(lock, std::chrono::duration<double>(config_.stall_seconds), ended)) tell_of_stall(lock);
   waited_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (failure_) std::rethrow_exception(failure_);
   ++next_step_;
@@ -102,71 +110,89 @@ const HostBatch& Loader::next() {
   return slot.batch;
 }
 
-void Loader::work() {
+// Names the sample that has been in work the longest. The lock is let go while the message is told.
+void Loader::tell_of_stall(std::unique_lock<std::mutex>& lock) const {
+  const auto now = std::chrono::steady_clock::now();
+  const Task* longest = nullptr;
+  for (const Task& task : tasks_) {
+    if (task.item >= 0 && (longest == nullptr || task.since < longest->since)) longest = &task;
+  }
+  if (longest == nullptr || !config_.tell) return;
+  const double seconds = std::chrono::duration<double>(now - longest->since).count();
+  if (seconds < config_.stall_seconds) return;
+  const std::int64_t step = longest->item / order_.local_batch(), slot = longest->item % order_.local_batch();
+  lock.unlock();
+  config_.tell(text("the loader waits: ", source_.name(order_.sample(order_.at(step, slot))),
+                    ", or a sample in its place, has been in work for ", static_cast<std::int64_t>(seconds),
+                    " s. Its storage is slow or hangs"));
+  lock.lock();
+}
+
+void Loader::work(std::size_t thread) {
+  Worker worker;
   std::unique_lock lock(mutex_);
   for (;;) {
     claimable_.wait(lock, [&] { return stopping_ || failure_ || claimed_ < claim_end_; });
     if (stopping_ || failure_) return;
     const std::int64_t item = claimed_++;
+    tasks_[thread] = {item, std::chrono::steady_clock::now()};
     lock.unlock();
     std::exception_ptr failure;
     try {
-      fill(item);
+      fill(item, worker);
     } catch (...) {
       failure = std::current_exception();
     }
     lock.lock();
+    tasks_[thread] = {};
     if (failure && !failure_) failure_ = failure;
     if (failure) claimable_.notify_all();
     if (failure || --slot_of(item / order_.local_batch()).missing == 0) ready_.notify_one();
   }
 }
 
-void Loader::fill(std::int64_t item) {
+void Loader::fill(std::int64_t item, Worker& worker) {
   const std::int64_t step = item / order_.local_batch();
   const std::int64_t position = item % order_.local_batch();
   const auto slot = static_cast<std::size_t>(position);
   HostBatch& batch = slot_of(step).batch;
-  Image image;
-  const std::int64_t id = decode(step, order_.at(step, position), image);
-  const auto epoch = static_cast<std::uint64_t>(batch.epoch), sample = static_cast<std::uint64_t>(id);
-  const std::vector<Image> views = render_views(image, augment_, views_, config_.seed, epoch, sample);
-  invariant(views.size() == views_.size(), "Loader: ", views.size(), " views of ", views_.size());
-  for (std::size_t i = 0; i < views.size(); ++i) {
-    const std::size_t bytes = pixel_bytes(views_[i]);
-    invariant(views[i].pixels.size() == bytes, "Loader: view ", i, " has ", views[i].pixels.size(), " bytes of ",
-              bytes);
-    std::copy(views[i].pixels.begin(), views[i].pixels.end(), batch.views[i].data() + slot * bytes);
-  }
+  const std::int64_t id = render(batch, slot, order_.at(step, position), worker);
   batch.ids[slot] = id;
-  batch.labels[slot] = source_.label(id);
+  batch.labels[slot] = source_.label(order_.sample(id));
   if (!config_.captions) return;
-  Rng rng(config_.seed, Purpose::kCaption, epoch, sample);
-  batch.captions[slot] = source_.caption(id, rng);
+  Rng rng(config_.seed, Purpose::kCaption, static_cast<std::uint64_t>(batch.epoch), static_cast<std::uint64_t>(id));
+  batch.captions[slot] = source_.caption(order_.sample(id), rng);
 }
 
-// Decodes `id`, or the first of its substitutes that can be; returns which. The candidates are named by (seed, epoch,
-// id), so every thread, rank and resumed run finds the same one.
-std::int64_t Loader::decode(std::int64_t step, std::int64_t id, Image& image) {
-  if (try_decode(id, image)) return id;
+// Renders the views of a draw, or of the first of its substitutes that can be decoded; returns which. The candidates
+// are named by (seed, epoch, draw), so every thread, rank and resumed run finds the same one.
+std::int64_t Loader::render(HostBatch& batch, std::size_t slot, std::int64_t draw, Worker& worker) {
+  if (try_render(batch, slot, draw, worker)) return draw;
   substitutions_.fetch_add(1, std::memory_order_relaxed);
-  Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(order_.epoch_of(step)),
-          static_cast<std::uint64_t>(id));
+  Rng rng(config_.seed, Purpose::kSubstitute, static_cast<std::uint64_t>(batch.epoch),
+          static_cast<std::uint64_t>(draw));
   for (int tries = 0; tries < kMaxSubstitutes; ++tries) {
     const std::int64_t candidate = rng.integer(0, source_.size() - 1);
-    if (try_decode(candidate, image)) return candidate;
+    if (try_render(batch, slot, candidate, worker)) return candidate;
   }
-  fail_data(source_.name(id), ": cannot be decoded, and neither can ", kMaxSubstitutes,
+  fail_data(source_.name(order_.sample(draw)), ": cannot be decoded, and neither can ", kMaxSubstitutes,
             " samples drawn in its place. Check that the source holds readable images");
 }
 
-bool Loader::try_decode(std::int64_t id, Image& image) {
+bool Loader::try_render(HostBatch& batch, std::size_t slot, std::int64_t draw, Worker& worker) {
+  worker.places.clear();
+  for (std::size_t i = 0; i < views_.size(); ++i) {
+    worker.places.push_back(batch.views[i].data() + slot * pixel_bytes(views_[i]));
+  }
+  const std::int64_t sample = order_.sample(draw);
   try {
-    image = source_.image(id);
+    source_.open(sample, worker.image);
+    worker.renderer.render(worker.image, augment_, views_, config_.seed, static_cast<std::uint64_t>(batch.epoch),
+                           static_cast<std::uint64_t>(draw), worker.places);
     return true;
   } catch (const Error& error) {
     if (error.code() != ExitCode::kBadData) throw;
-    quarantine_.add(id, source_.name(id), error.what());
+    quarantine_.add(sample, source_.name(sample), error.what());
     return false;
   }
 }

@@ -7,10 +7,12 @@
 // starts in the middle of an epoch. At most `prefetch` batches are made ahead of the one in use.
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -32,6 +34,9 @@ struct LoaderConfig {
   bool captions = false;
   std::int64_t rank = 0;
   std::int64_t world = 1;
+  // Told while a batch is waited for and one of its samples has been in work for `stall_seconds`, again after as long.
+  std::function<void(const std::string&)> tell;
+  double stall_seconds = 30;
 };
 
 struct HostBatch {
@@ -39,9 +44,9 @@ struct HostBatch {
   std::int64_t epoch = 0;
   std::int64_t size = 0;                         // B = batch_size / world
   std::vector<std::vector<std::uint8_t>> views;  // one [B, side, side, 3] for each ViewSpec
-  std::vector<std::int64_t> ids;                 // [B]; of the substitute where a sample was bad
-  std::vector<std::int64_t> labels;              // [B]
-  std::vector<std::string> captions;             // [B] when asked for, else empty
+  std::vector<std::int64_t> ids;      // [B]; draws of the order (sampler.h); substitutes where a sample was bad
+  std::vector<std::int64_t> labels;   // [B]
+  std::vector<std::string> captions;  // [B] when asked for, else empty
 };
 
 struct BadReport {
@@ -78,12 +83,20 @@ class Loader {
     HostBatch batch;
     std::int64_t missing = 0;  // samples still to be written
   };
+  struct Worker;  // what a thread keeps from sample to sample
+
+  // What a thread is at, since when.
+  struct Task {
+    std::int64_t item = -1;  // none
+    std::chrono::steady_clock::time_point since;
+  };
 
   void stop();
-  void work();
-  void fill(std::int64_t item);
-  std::int64_t decode(std::int64_t step, std::int64_t id, Image& image);
-  bool try_decode(std::int64_t id, Image& image);
+  void work(std::size_t thread);
+  void tell_of_stall(std::unique_lock<std::mutex>& lock) const;
+  void fill(std::int64_t item, Worker& worker);
+  std::int64_t render(HostBatch& batch, std::size_t slot, std::int64_t draw, Worker& worker);
+  bool try_render(HostBatch& batch, std::size_t slot, std::int64_t draw, Worker& worker);
   void prepare(std::int64_t step);
   Slot& slot_of(std::int64_t step) { return ring_[static_cast<std::size_t>(step % std::ssize(ring_))]; }
 
@@ -104,6 +117,7 @@ class Loader {
   std::vector<Slot> ring_;             // prefetch + the batch in use; contents belong to their writers until complete
   std::int64_t claimed_ = 0;           // next item: global step * B + slot within the batch
   std::int64_t claim_end_ = 0;         // first item without a free slot
+  std::vector<Task> tasks_;            // of each thread
   bool stopping_ = false;
   std::exception_ptr failure_;
 

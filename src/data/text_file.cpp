@@ -23,7 +23,7 @@ int TextFile::get() {
   if (byte == std::char_traits<char>::eof()) return -1;
   if (at_line_start_) ++line_;
   at_line_start_ = byte == '\n';
-  check(byte != 0, place(), ": expected text, found a NUL byte; is this a list of images?");
+  if (byte == 0) fail(place(), ": expected text, found a NUL byte; is this a list of images?");
   return byte;
 }
 
@@ -32,8 +32,8 @@ bool TextFile::line(std::string& out) {
   int byte = get();
   if (byte < 0) return false;
   for (; byte >= 0 && byte != '\n'; byte = get()) {
-    check(out.size() < kMaxRecord, place(), ": the line is longer than ", kMaxRecord,
-          " bytes; is this a list of images?");
+    if (out.size() >= kMaxRecord)
+      fail(place(), ": the line is longer than ", kMaxRecord, " bytes; is this a list of images?");
     out.push_back(static_cast<char>(byte));
   }
   return true;

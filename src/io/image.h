@@ -31,15 +31,24 @@ struct DecodeLimits {
   std::int64_t max_side = 1 << 20;  // no photograph's; keeps the buffers of a resize, a few rows wide, small
 };
 
-// Decodes JPEG, PNG or WebP, told apart by content, to what Pillow's `convert("RGB")` gives. EXIF orientation is not
-// applied, as in torchvision's ImageFolder. Throws Error(kBadData) whose text starts with `name` and says what is
-// wrong.
-Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {});
+// What a user may want other than Pillow's `convert("RGB")`.
+struct DecodeOptions {
+  bool orient = false;        // turn the picture upright by its EXIF orientation
+  bool scale_gray16 = false;  // 16-bit gray keeps its high byte instead of being clamped to 255
+  std::vector<int> bands;     // three channels, counted from 0, taken as red, green and blue; empty: the file's own
+};
+
+// Decodes JPEG, PNG, WebP, GIF (first frame) or TIFF (first page), told apart by content, to what Pillow's
+// `convert("RGB")` gives. EXIF orientation is not applied, as in torchvision's ImageFolder, unless asked for. Throws
+// Error(kBadData) whose text starts with `name` and says what is wrong.
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {},
+                   const DecodeOptions& options = {});
 
 // Reads the file, then decodes it. A file that cannot be read is Error(kBadData) too.
-Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {});
+Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {}, const DecodeOptions& options = {});
 
-// Whether the extension, in any case, is one that folders of images are searched for: .jpg .jpeg .jpe .jfif .png .webp.
+// Whether the extension, in any case, is one that folders of images are searched for: .jpg .jpeg .jpe .jfif .png .webp
+// .gif .tif .tiff.
 bool is_image_name(const std::filesystem::path& path);
 
 }  // namespace lacuna

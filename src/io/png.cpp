@@ -161,13 +161,13 @@ void check_inflation(const spng_ihdr& header, std::size_t image_bytes, const std
   }
 }
 
-// 16-bit gray is clamped, not scaled: what every Pillow does.
-Image decode_gray16(spng_ctx* context, const spng_ihdr& header, const std::string& name) {
+// 16-bit gray is clamped: what every Pillow does. Scaling keeps the high byte, as 16-bit colour does.
+Image decode_gray16(spng_ctx* context, const spng_ihdr& header, const std::string& name, bool scale) {
   Image image(static_cast<int>(header.width), static_cast<int>(header.height));
   std::vector<std::uint16_t> gray(image.pixels.size() / 3);
   require(spng_decode_image(context, gray.data(), gray.size() * sizeof gray[0], SPNG_FMT_PNG, 0), name);
   for (std::size_t i = 0; i < gray.size(); ++i) {
-    const auto value = static_cast<std::uint8_t>(std::min<std::uint16_t>(gray[i], 255));
+    const auto value = static_cast<std::uint8_t>(scale ? gray[i] >> 8 : std::min<int>(gray[i], 255));
     std::fill_n(image.pixels.begin() + static_cast<std::ptrdiff_t>(i * 3), 3, value);
   }
   return image;
@@ -175,7 +175,7 @@ Image decode_gray16(spng_ctx* context, const spng_ihdr& header, const std::strin
 
 }  // namespace
 
-Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limits) {
+Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limits, const DecodeOptions& options) {
   const CleanPng png = clean(bytes, name);
   const Context context(spng_ctx_new(0), spng_ctx_free);
   if (!context) throw std::bad_alloc();
@@ -185,7 +185,7 @@ Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limit
   check_image_size(header.width, header.height, name, limits);
   check_inflation(header, png.image_bytes, name);
   if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16) {
-    return decode_gray16(context.get(), header, name);
+    return decode_gray16(context.get(), header, name, options.scale_gray16);
   }
   Image image(static_cast<int>(header.width), static_cast<int>(header.height));
   require(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_RGB8, 0), name);

@@ -47,6 +47,7 @@ class Method : public Task {
   const Student& student() const { return parts_.student; }
   const TextStudent& text() const { return parts_.text; }
   const Masker& masker() const { return parts_.masker; }
+  int64_t crops() const { return parts_.crops; }
   const std::vector<std::shared_ptr<Objective>>& objectives() const { return parts_.objectives; }
 
  private:

@@ -101,6 +101,10 @@ Image panel_row(std::span<const Image> panels, int margin) {
   return out;
 }
 
+Image hidden_patches(const Image& image, const MaskPlan& plan, int64_t sample) {
+  return hide(image, mask_of(plan, sample), std::llround(std::sqrt(static_cast<double>(plan.patches))));
+}
+
 PictureWriter::PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed,
                              at::Device device)
     : method_(method), images_(std::move(images)), folder_(std::move(folder)), seed_(seed) {

@@ -17,6 +17,9 @@ std::array<std::uint8_t, 3> heat(double value);
 // One row of panels of equal side, with a margin between them.
 Image panel_row(std::span<const Image> panels, int margin);
 
+// The square image of one sample of the plan with its hidden patches painted gray.
+Image hidden_patches(const Image& image, const MaskPlan& plan, int64_t sample);
+
 class PictureWriter : public Evaluator {
  public:
   // `images` are squares of the student's side, drawn once; `folder` receives step-N.png. `ids` name the samples, so

@@ -231,10 +231,10 @@ TEST_F(SourceTest, AHugeNumberIsANameNotACount) {
 
 TEST_F(SourceTest, MissingAndEmptyPlacesSayWhatWasFound) {
   expect_error([&] { open("no/such"); }, {"holds no \"no\"", root_.path().c_str()});
-  write("packed/train.tar");
-  write("packed/val.tar");
+  write("packed/train.zip");
+  write("packed/val.zip");
   write("packed/LICENSE");
-  expect_error([&] { open("packed"); }, {"3 other files (2 .tar, 1 without ending)", "unpacked", "shapes"});
+  expect_error([&] { open("packed"); }, {"3 other files (2 .zip, 1 without ending)", "a tar archive", "shapes"});
   fs::create_directory(root_ / "empty");
   expect_error([&] { open("empty"); }, {"no files at all"});
   expect_error([&] { open("packed/LICENSE"); }, {".jsonl"});

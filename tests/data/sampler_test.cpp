@@ -105,6 +105,45 @@ TEST(Order, RanksShareTheGlobalOrder) {
   }
 }
 
+// All draws of a part, in the order of its passes, cut into passes: each must be a permutation.
+TEST(Order, WeightedSourcesGoThroughTheirSamplesInPasses) {
+  const std::vector<SourcePart> parts{{70, 1.0}, {11, 3.0}, {300, 2.5}};
+  const std::int64_t size = 381;
+  const Order order(parts, 10, 4);
+  std::vector<std::int64_t> times(static_cast<std::size_t>(size));
+  std::vector<std::int64_t> quota(3);
+  for (std::int64_t epoch = 0; epoch < 40; ++epoch) {
+    std::set<std::int64_t> draws;
+    std::vector<std::int64_t> now(3);
+    for (std::int64_t i = 0; i < size; ++i) {
+      const std::int64_t draw = order.index(epoch, i), sample = order.sample(draw);
+      EXPECT_TRUE(draws.insert(draw).second) << "a draw came twice in epoch " << epoch;
+      ++now[sample < 70 ? 0 : sample < 81 ? 1 : 2];
+      ++times[static_cast<std::size_t>(sample)];
+    }
+    if (epoch == 0) quota = now;
+    EXPECT_EQ(now, quota);
+    // Nobody is more than one pass ahead of another sample of the same source.
+    for (const auto& [from, to] : {std::pair{0, 70}, {70, 81}, {81, 381}}) {
+      const auto [least, most] = std::minmax_element(times.begin() + from, times.begin() + to);
+      EXPECT_LE(*most - *least, 1) << "epoch " << epoch;
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(quota[0]), 381 / 6.5, 1);
+  EXPECT_NEAR(static_cast<double>(quota[1]), 381 * 3 / 6.5, 1);
+  EXPECT_EQ(quota[0] + quota[1] + quota[2], size);
+}
+
+TEST(Order, SourcesWithoutWeightsAreVisitedOncePerEpoch) {
+  const std::vector<SourcePart> parts{{70, 70.0}, {11, 11.0}};
+  const Order order(parts, 1, 4);
+  std::vector<std::int64_t> visited = epoch_order(order, 81, 3);
+  EXPECT_NE(visited, epoch_order(order, 81, 4));
+  std::sort(visited.begin(), visited.end());
+  for (std::int64_t i = 0; i < 81; ++i) EXPECT_EQ(visited[static_cast<std::size_t>(i)], i);
+  EXPECT_THROW(Order(std::vector<SourcePart>{{100, 1.0}, {100, 1e-9}}, 1, 0), Error);
+}
+
 TEST(Order, RefusesABatchLargerThanTheSource) {
   try {
     Order(10, 64, 0);

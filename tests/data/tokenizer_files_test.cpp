@@ -207,7 +207,7 @@ TEST(TokenizerFiles, BrokenGzipIsNamedWithItsFault) {
     const std::string found = fault(folder);
     EXPECT_NE(found.find(said), std::string::npos) << "found: " << found;
   };
-  expect_fault("text", "expected a gzip file");
+  expect_fault("text", "expected a gzip or zstd file");
   expect_fault(good.substr(0, good.size() / 2), "ends too early");
   expect_fault(good.substr(0, good.size() - 1), "ends too early");
   expect_fault(good + "x", "1 bytes follow");

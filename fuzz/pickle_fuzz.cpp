@@ -1,3 +1,4 @@
+// fuzz: io
 // A pickle and the walk over its values, beside one storage of 64 bytes.
 
 #include "io/pickle.h"

@@ -1,3 +1,4 @@
+// fuzz: io
 #include "io/zip.h"
 
 #include "target.h"

@@ -1,3 +1,4 @@
+// fuzz: io
 #include "io/safetensors.h"
 
 #include "target.h"

@@ -1,3 +1,4 @@
+// fuzz: io
 // The index of shards, beside two shards with the tensors a, b and c.
 
 #include "io/shards.h"

@@ -1,3 +1,4 @@
+// fuzz: nn
 // What stands beside weights: the configurations of timm, transformers and OpenCLIP, for micro networks of zeros. The
 // first byte of the input says which file the rest is.
 

@@ -1,3 +1,4 @@
+// fuzz: io
 // Whole torch checkpoints and TorchScript archives, as a file is read: by what it begins with.
 
 #include "io/foreign_format.h"

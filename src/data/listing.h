@@ -1,0 +1,14 @@
+#pragma once
+// What a path of files holds: from a folder, a list or archives to a table of samples. open_source.h states the rules.
+
+#include <filesystem>
+
+#include "data/index_cache.h"
+#include "data/open_source.h"
+
+namespace lacuna {
+
+// From the index cache where it still holds, else read and kept.
+Listing list_samples(const SourceConfig& config, Split split);
+
+}  // namespace lacuna
