@@ -35,7 +35,7 @@ constexpr TimmRow kTimmRows[] = {
 std::string timm_name(const VitConfig& c) {
   const bool plain = !c.pre_norm && !c.layer_scale && c.relative_bias == RelativeBiasKind::kNone && c.class_token &&
                      c.final_norm && c.activation == Activation::kGelu && std::abs(c.norm_eps - 1e-6) < 1e-12 &&
-                     c.hidden == 4 * c.width;
+                     c.hidden == 4 * c.width && c.registers == 0 && why_not_plain(c).empty();
   const auto row = std::find_if(std::begin(kTimmRows), std::end(kTimmRows), [&](const TimmRow& r) {
     return r.width == c.width && r.depth == c.depth && r.heads == c.heads && r.patch_side == c.patch_side &&
            r.image_side == c.image_side;
@@ -46,6 +46,8 @@ std::string timm_name(const VitConfig& c) {
 
 std::string why_not_own_tower(const ClipConfig& c) {
   const VitConfig& v = c.vision;
+  if (const std::string reason = why_not_plain(v); !reason.empty()) return reason;
+  if (v.registers > 0) return "OpenCLIP's vision tower has no registers";
   if (v.relative_bias != RelativeBiasKind::kNone) return "OpenCLIP's vision tower has no relative position bias";
   if (!v.class_token || !v.final_norm) return "OpenCLIP's vision tower has a class token and a final norm";
   if (v.activation != c.text.activation)

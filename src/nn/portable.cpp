@@ -137,6 +137,13 @@ void fill_layer_scale(PortableVit& net) {
   net.vit.layer_scale = 1.0;
 }
 
+void move_class_position(PortableVit& net) {
+  if (!net.vit.class_token) return;
+  at::Tensor &positions = at_name(net.tensors, "vit.pos_embed"), &token = at_name(net.tensors, "vit.cls_token");
+  token = token + positions.slice(1, 0, 1);
+  positions = positions.slice(1, 1).contiguous();
+}
+
 void drop_key_bias(PortableVit& net) {
   if (net.vit.qkv_bias == QkvBias::kNone) fill_attention_bias(net);
   if (net.vit.qkv_bias == QkvBias::kQueryValue) return;
@@ -152,7 +159,6 @@ void drop_key_bias(PortableVit& net) {
 }
 
 std::string why_not_plain(const VitConfig& c) {
-  if (c.registers > 0) return "registers are not written; the class that holds them has other positions";
   if (c.rotary_grid || c.attention_norm || c.mlp_norm)
     return "EVA-02's rotary positions and inner norms are not written";
   return "";

@@ -42,6 +42,8 @@ void fill_attention_bias(PortableVit& net);
 void fill_patch_bias(PortableVit& net);
 // A bias of the patches moves into their learned positions. Equal up to rounding.
 void move_patch_bias(PortableVit& net);
+// The class token takes in its position, and the table is left with those of the patches. Equal up to rounding.
+void move_class_position(PortableVit& net);
 // CLIP's projection becomes a classifier with zeros for its bias, as timm keeps it.
 void make_projection_head(PortableVit& net);
 // Ones where there is no layer scale.

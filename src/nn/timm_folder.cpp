@@ -64,6 +64,10 @@ Json model_arguments(const PortableVit& net) {
     return out;
   }
   out["class_token"] = c.class_token;
+  if (c.registers > 0) {
+    out["reg_tokens"] = c.registers;
+    out["no_embed_class"] = true;  // else registers would have positions
+  }
   if (net.head.norm != mean) out["fc_norm"] = net.head.norm;
   if (!net.head.norm && !c.final_norm) out["final_norm"] = false;
   if (gated && !c.layer_scale) out["init_values"] = nullptr;
@@ -129,6 +133,10 @@ void rewrite_for_timm(PortableVit& net) {
 void write_timm_folder(const fs::path& folder, PortableVit net, at::ScalarType dtype) {
   check(why_not_timm(net).empty(), "export: ", why_not_timm(net));
   rewrite_for_timm(net);
+  if (net.vit.registers > 0) {
+    move_class_position(net);
+    net.own.reset();  // it would say that the class token has a position
+  }
   fs::create_directories(folder);
   write_weights(folder / "model.safetensors", named_in(timm_dialect(net.vit), net, "timm"), dtype);
   write_json_atomic(folder / "config.json", config_json(net));

@@ -40,7 +40,7 @@ Kind choose(const PortableVit& net) {
   const VitConfig& c = net.vit;
   if (net.embed > 0 || c.pre_norm) return Kind::kClip;
   if (!c.class_token) return Kind::kSiglip;
-  if (c.activation == Activation::kSwiGlu) return Kind::kDinov2;
+  if (c.activation == Activation::kSwiGlu || c.registers > 0) return Kind::kDinov2;
   if (has_bias_table(c) || net.head.norm || !c.final_norm) return Kind::kBeit;
   if (!c.layer_scale) return Kind::kVit;
   return net.head.classes > 0 || dinov2_ratio(c) == 0 ? Kind::kBeit : Kind::kDinov2;
@@ -53,6 +53,7 @@ std::string why_not_clip_vision(const PortableVit& net) {
            "not; use --to openclip or --to timm";
   if (has_bias_table(c)) return "transformers' CLIP has no relative position bias";
   if (c.layer_scale) return "transformers' CLIP has no layer scale";
+  if (c.registers > 0) return "transformers' CLIP has no registers";
   if (!c.class_token || !c.final_norm) return "transformers' CLIP has a class token and a final norm";
   if (net.head.classes > 0 || net.head.norm) return "transformers' CLIP vision tower has no such classifier";
   return c.activation == Activation::kSwiGlu ? "transformers' CLIP has no gated MLP" : "";
@@ -61,6 +62,7 @@ std::string why_not_clip_vision(const PortableVit& net) {
 std::string why_not_siglip(const PortableVit& net) {
   const VitConfig& c = net.vit;
   if (c.layer_scale) return "transformers has no ViT without class token that has a layer scale";
+  if (c.registers > 0) return "transformers has no ViT without class token that has registers";
   if (c.activation == Activation::kSwiGlu) return "transformers has no ViT without class token that has a gated MLP";
   if (!c.final_norm || net.head.norm) return "transformers' SigLIP normalises tokens, not their mean";
   if (net.head.classes > 0) return "transformers' SigLIP vision tower has no classifier; leave it out by head=false";
@@ -169,10 +171,16 @@ Json own_json(const PortableVit& net) {
               {"use_shared_relative_position_bias", c.relative_bias == RelativeBiasKind::kShared},
               {"use_mean_pooling", !c.final_norm},  // which leaves the tokens as they are
               {"use_mask_token", false}};
-    case Kind::kDinov2:
-      return {{"model_type", "dinov2"},  {"mlp_ratio", dinov2_ratio(c)},
-              {"qkv_bias", true},        {"layerscale_value", *c.layer_scale},
-              {"use_mask_token", false}, {"use_swiglu_ffn", c.activation == Activation::kSwiGlu}};
+    case Kind::kDinov2: {
+      Json out = {{"model_type", "dinov2"},  {"mlp_ratio", dinov2_ratio(c)},
+                  {"qkv_bias", true},        {"layerscale_value", *c.layer_scale},
+                  {"use_mask_token", false}, {"use_swiglu_ffn", c.activation == Activation::kSwiGlu}};
+      if (c.registers > 0) {
+        out.update({{"model_type", "dinov2_with_registers"}, {"num_register_tokens", c.registers}});
+        out.erase("use_mask_token");  // this class always has the token
+      }
+      return out;
+    }
     case Kind::kSiglip:
       return {{"model_type", "siglip_vision_model"},
               {"intermediate_size", c.hidden},
@@ -195,7 +203,7 @@ std::string transformers_class(const PortableVit& net) {
     case Kind::kBeit:
       return classifier ? "BeitForImageClassification" : "BeitModel";
     case Kind::kDinov2:
-      return "Dinov2Model";
+      return net.vit.registers > 0 ? "Dinov2WithRegistersModel" : "Dinov2Model";
     case Kind::kSiglip:
       return "SiglipVisionModel";
     case Kind::kClip:
@@ -258,7 +266,12 @@ void write_transformers_folder(const fs::path& folder, PortableVit net, at::Scal
   if (kind == Kind::kClip) processor.name = "CLIPImageProcessor";
   if (kind == Kind::kSiglip) processor.name = "SiglipImageProcessor", processor.crops = false;
   fs::create_directories(folder);
-  write_weights(folder / "model.safetensors", named_in(dialect_of(net), net, "transformers"), dtype);
+  NamedTensors tensors = named_in(dialect_of(net), net, "transformers");
+  if (net.vit.registers > 0) {
+    const at::Tensor& like = tensors.at(0).second;
+    tensors.insert(tensors.begin(), {"embeddings.mask_token", at::zeros({1, net.vit.width}, like.options())});
+  }
+  write_weights(folder / "model.safetensors", tensors, dtype);
   write_json_atomic(folder / "preprocessor_config.json", processor_json(processor));
   Json config = sizes_json(net);
   config.update(own_json(net));

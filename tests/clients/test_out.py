@@ -145,7 +145,7 @@ def check_clients(folder, target, expected, pixels, tolerance=support.F64):
             support.assert_close(found[key], expected[key], tolerance, (opens.__name__, key))
 
 
-POOLING, HEAD, REGISTERS, ROTARY = "attention pooling", "classif", "registers", "rotary"
+POOLING, HEAD, ROTARY = "attention pooling", "classif", "rotary"
 OF_THE_HEAD = (POOLING, HEAD)  # without it they go out
 
 # What a client has no form for, or we do not write, with a word of the reason.
@@ -163,7 +163,6 @@ REFUSED = {
     ("open_clip-layer_scale", "hf"): "layer scale",
     ("open_clip-custom_text", "hf"): "no bias to its logits",
     ("open_clip-timm_tower", "hf"): "norm before the blocks",
-    **{(name, target): REGISTERS for name in MODELS if "Registers" in name or "reg4" in name for target in TOWERS},
     **{(name, target): ROTARY for name in MODELS if "eva02" in name for target in TOWERS},
 }
 
@@ -224,9 +223,10 @@ def test_a_network_of_a_client(name, target, workshop, tmp_path):
     export(workshop.saved(name), folder, target, *(["--head=false"] if reason else []))
     pixels = workshop.images(model.side)[1]
     assert numpy.allclose(stats_of(folder), model.stats, rtol=0, atol=1e-12)
-    check_clients(
-        folder, target, workshop.expected(name), support.normalised(pixels, stats_of(folder)), model.tolerance
-    )
+    # With registers, timm's class token takes in its position, which rounds in float32.
+    rounds = target == "timm" and "Registers" in name
+    tolerance = support.F32 if rounds else model.tolerance
+    check_clients(folder, target, workshop.expected(name), support.normalised(pixels, stats_of(folder)), tolerance)
 
 
 def logits(network, pixels):
