@@ -65,6 +65,7 @@ DataConfig evaluation_data(const RunConfig& c) {
   data.weights.clear();
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
+  data.images.clear();
   data.kind = SourceKind::kAuto;
   return data;
 }

@@ -61,6 +61,11 @@ void DataConfig::fields(Fields& f) {
                  "generator; at a resume the images must be the same ones",
          .on_resume = kMayChange});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
+  f.add(
+      "images", images,
+      {.help = "what the paths of a list start from: a folder, or the tar archives that hold the images; empty is the "
+               "list's folder",
+       .on_resume = kMayChange});
   f.add("also", also, {.help = "more sources, mixed with data.path", .on_resume = kMayChange});
   f.add("weights", weights,
         {.help = "how often each source is drawn from, data.path first; empty counts each image the same"});
@@ -101,6 +106,7 @@ SourceConfig DataConfig::source() const {
         bands.size() == 3 ? "a negative one" : text(bands.size(), " numbers"));
   return {.path = path,
           .kind = kind,
+          .images = images,
           .class_captions = class_captions,
           .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
           .cache = cache == "off"    ? fs::path()

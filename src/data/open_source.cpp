@@ -70,6 +70,7 @@ std::unique_ptr<Source> open_source(const SourceConfig& config, Split split, std
   sources.push_back(open_one(config, split, notes));
   SourceConfig other = config;
   other.kind = SourceKind::kAuto;
+  other.images.clear();
   for (const std::string& path : config.also) {
     other.path = path;
     sources.push_back(open_one(other, split, notes));

@@ -27,6 +27,7 @@ enum class Split { kTrain, kVal, kAll };  // kAll: whatever is there, split or n
 struct SourceConfig {
   std::string path;  // a folder, a list, archives, or "shapes"
   SourceKind kind = SourceKind::kAuto;
+  std::string images;  // of a list: the folder or archives that hold them; empty: the list's folder
   std::vector<std::string> class_captions;  // templates such as "a photo of a {}." for labelled files without captions
   DecodeOptions decode;
   std::filesystem::path cache;                  // folder for indices and unpacked archives; empty: none

@@ -44,7 +44,7 @@ TEST_F(DataCommand, CheckSaysWhatIsThereAndEndsWithThreeWhereSomethingIsBroken) 
   const std::string said = answer({"data", "check", path("data"), "data.cache=off"});
   EXPECT_SAYS(said, "12, 12 can be read, 0 cannot");
   EXPECT_SAYS(said, "2; 6 images each");
-  EXPECT_SAYS(said, "0 of the val files are among the train files");
+  EXPECT_SAYS(said, "0 val files are among the train files");
   fs::copy_file(path("data/train/cat/0.png"), path("data/val/dog/copy.png"));
   std::ofstream(path("data/val/dog/broken.png")) << "x";
   const Ended ended = lacuna_run({"data", "check", path("data"), "--json", "data.cache=off"});
@@ -59,7 +59,7 @@ TEST_F(DataCommand, CheckSaysWhatIsThereAndEndsWithThreeWhereSomethingIsBroken) 
 TEST_F(DataCommand, PackedShardsTrainAsTheFolderDoes) {
   const std::string said = answer({"data", "pack", path("data"), path("packed"), "data.cache=off"});
   EXPECT_SAYS(said, "stored byte for byte");
-  EXPECT_SAYS(said, "12 images in 1 shards");
+  EXPECT_SAYS(said, "12 images in 1 shard, ");
   EXPECT_SAYS(answer({"data", "check", path("packed"), "data.cache=off"}), "6 images each");
   EXPECT_SAYS(answer({"data", "pack", path("data"), path("packed")}, 2), "holds this pack already");
   std::string losses[2];
@@ -98,8 +98,8 @@ TEST_F(DataCommand, ShowWritesAContactSheet) {
                                    "image_size=32", "patch_size=8", "data.cache=off"});
   EXPECT_SAYS(said, "3 samples");
   const Image image = load_image(sheet);
-  EXPECT_EQ(image.height, 3 * (32 + 4));
-  EXPECT_EQ(image.width, 3 * (32 + 4) + 4);  // whole, view, masked
+  EXPECT_EQ(image.height, 3 * (96 + 4) + 4);  // 32 px drawn three times as large
+  EXPECT_EQ(image.width, 3 * (96 + 4) + 4);   // whole, view, masked
   EXPECT_SAYS(answer({"data", "show", path("data")}, 2), "--out FILE.png");
   EXPECT_SAYS(answer({"data", "paint"}, 2), "found 'paint'");
 }
