@@ -231,6 +231,13 @@ Listing list_folder(const SourceConfig& config, Split split) {
   return listing;
 }
 
+std::string said_of_list(const SourceConfig& config, const SampleTable& list) {
+  return text(
+      config.path, ": ", counted(static_cast<std::int64_t>(list.size()), "image"),
+      list.classes.empty() ? "" : ", " + counted(std::ssize(list.classes), "class", "classes"),
+      list.captions.size() == 0 ? "" : ", " + counted(static_cast<std::int64_t>(list.captions.size()), "caption"));
+}
+
 // A list of members of archives.
 Listing list_archived(const SourceConfig& config) {
   const SampleTable list = read_list(config.path, {.archived = true});
@@ -266,6 +273,7 @@ Listing list_archived(const SourceConfig& config) {
   check(found > 0, config.path, ": expected members of ", config.images, ", found \"", printable(list.names[0]),
         "\", and no such member. Correct the list or data.images");
   listing.table.classes = list.classes;
+  listing.notes.push_back(said_of_list(config, listing.table));
   note_faults(listing.table, listing.notes);
   return listing;
 }
@@ -280,7 +288,9 @@ Listing list_anew(const SourceConfig& config, Split split) {
   if (config.kind == SourceKind::kList || (config.kind == SourceKind::kAuto && !folder)) {
     check(!folder, path.string(), ": expected a list file for data.kind = \"list\", found a folder");
     if (!config.images.empty() && !is_folder(config.images)) return list_archived(config);
-    return {read_list(path, {.folder = config.images}), {}, {path}};
+    SampleTable list = read_list(path, {.folder = config.images});
+    std::vector<std::string> notes{said_of_list(config, list)};
+    return {std::move(list), std::move(notes), {path}};
   }
   check(config.images.empty(), "data.images: serves a list of images; ", path.string(), " is none");
   check(folder, path.string(), ": expected a folder for this data.kind, found a file");
