@@ -193,6 +193,7 @@ DataReport check_split(const SourceConfig& source, Split split, const CheckConfi
 std::size_t check_path(const std::string& path, const CheckConfig& config) {
   SourceConfig source = config.data.source();
   source.path = path;
+  source.decoded_side = 0;  // the files are looked at
   const bool splits = has_splits(source) && !(path == "shapes");
   const DataReport train = check_split(source, Split::kTrain, config, splits ? path + ", train" : path);
   json out{{"path", path}, {splits ? "train" : "data", config.json ? report_json(train) : json()}};
@@ -245,6 +246,7 @@ int pack_command(Arguments arguments) {
   const auto config = configured<PackCommandConfig>(line.settings);
   SourceConfig source = config.data.source();
   source.path = line.words[0];
+  source.decoded_side = 0;
   const std::filesystem::path out = line.words[1];
   std::cout << (config.pack.side == 0 ? std::string("files are stored byte for byte")
                                       : text("images are written anew: short side at most ", config.pack.side,

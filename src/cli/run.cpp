@@ -63,6 +63,7 @@ DataConfig evaluation_data(const RunConfig& c) {
   DataConfig data = c.data;
   data.also.clear();
   data.weights.clear();
+  data.decoded_side = 0;  // figures are of the images as they are
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
   data.images.clear();

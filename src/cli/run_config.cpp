@@ -72,6 +72,11 @@ void DataConfig::fields(Fields& f) {
   f.add("cache", cache,
         {.help = "folder for indices of the data and unpacked archives; auto is ~/.cache/lacuna, off keeps none",
          .on_resume = kMayChange});
+  f.add("decoded_side", decoded_side,
+        {.help = "keep images decoded in data.cache, their short side at most this; 0 decodes them each time",
+         .unit = "pixels",
+         .min = 0,
+         .max = 1 << 14});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
   f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
@@ -112,6 +117,7 @@ SourceConfig DataConfig::source() const {
           .cache = cache == "off"    ? fs::path()
                    : cache == "auto" ? default_cache_folder()
                                      : fs::path(cache),
+          .decoded_side = decoded_side,
           .say = [](const std::string& line) { std::cerr << line << std::endl; },
           .also = also,
           .weights = weights,

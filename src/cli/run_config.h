@@ -33,6 +33,7 @@ struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
   std::string images;
+  int decoded_side = 0;
   std::vector<std::string> also;
   std::vector<double> weights;
   std::string cache = "auto";

@@ -299,13 +299,17 @@ Listing list_anew(const SourceConfig& config, Split split) {
 
 }  // namespace
 
+std::string key_of(const SourceConfig& config, Split split) {
+  std::error_code ignored;
+  return text(fs::absolute(config.path, ignored).lexically_normal().string(), '|', static_cast<int>(config.kind), '|',
+              static_cast<int>(split), '|', config.images);
+}
+
 Listing list_samples(const SourceConfig& config, Split split) {
   check(!config.path.empty(),
         "data.path: expected a folder of images, a list, tar archives or \"shapes\", found nothing");
-  std::error_code ignored;
   const IndexCache cache(config.cache);
-  const std::string key = text(fs::absolute(config.path, ignored).lexically_normal().string(), '|',
-                               static_cast<int>(config.kind), '|', static_cast<int>(split), '|', config.images);
+  const std::string key = key_of(config, split);
   if (auto kept = cache.find(key)) return std::move(*kept);
   const std::int64_t began = IndexCache::now_ns();
   Listing listing = list_anew(config, split);

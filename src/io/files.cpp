@@ -10,8 +10,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -90,6 +90,8 @@ ContentHash::ContentHash() : state_(XXH3_createState()) {
   invariant(state_ != nullptr, "no memory for a hash state");
   XXH3_128bits_reset(state_.get());
 }
+
+std::uint64_t content_hash64(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 void ContentHash::Free::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
 
