@@ -37,6 +37,7 @@ int run(const char* path) {
     copies.push_back(std::make_unique_for_overwrite<std::byte[]>(data.size()));
     std::memcpy(copies.back().get(), data.data(), data.size());
     bytes += data.size();
+    file.let_go(name);
   }
   const double copied = seconds();
   std::printf("{\"open\": %.6f, \"total\": %.6f, \"bytes\": %zu, \"peak_kb\": %ld, \"anon_kb\": %ld}\n", opened - start,

@@ -16,7 +16,7 @@ constexpr const char* kWeights = "state.safetensors";
 // Tensors whose names start with `from`, renamed to start with `to`.
 void take(const TensorFile& file, const std::string& from, const std::string& to, NamedTensors& out) {
   for (const std::string& name : file.names()) {
-    if (name.starts_with(from)) out.emplace_back(to + name.substr(from.size()), to_tensor(file.at(name)));
+    if (name.starts_with(from)) out.emplace_back(to + name.substr(from.size()), to_tensor(file, name));
   }
 }
 

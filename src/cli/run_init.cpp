@@ -81,8 +81,8 @@ Given read_state(const fs::path& folder) {
   const TensorFile file(folder / "state.safetensors");
   Given out;
   for (const std::string& name : file.names()) {
-    if (name.starts_with("model.")) out.model.emplace_back(name.substr(6), to_tensor(file.at(name)));
-    if (name.starts_with("extra.")) out.extra.emplace_back(name.substr(6), to_tensor(file.at(name)));
+    if (name.starts_with("model.")) out.model.emplace_back(name.substr(6), to_tensor(file, name));
+    if (name.starts_with("extra.")) out.extra.emplace_back(name.substr(6), to_tensor(file, name));
   }
   return out;
 }

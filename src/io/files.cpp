@@ -70,6 +70,14 @@ std::string json_fault(const nlohmann::json::exception& fault) {
   return printable(line == std::string_view::npos ? what : what.substr(line), 400);
 }
 
+// Of the whole pages of `part`; a hint, so that a refusal changes nothing.
+void advise(std::span<const std::byte> part, int advice) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto first = reinterpret_cast<std::uintptr_t>(part.data()), last = first + part.size();
+  const std::uintptr_t from = (first + page - 1) / page * page, to = last / page * page;
+  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, advice);
+}
+
 }  // namespace
 
 std::string printable(std::string_view text, std::size_t limit) {
@@ -117,6 +125,16 @@ MappedFile::MappedFile(const std::filesystem::path& path) : data_(nullptr, Unmap
   check(data != MAP_FAILED, path.string(), ": cannot map ", size, " bytes into memory: ", reason(errno));
   data_ = {static_cast<const std::byte*>(data), Unmap{size}};
 }
+
+void MappedFile::let_go(std::span<const std::byte> part) const {
+  const auto start = reinterpret_cast<std::uintptr_t>(data_.get()),
+             first = reinterpret_cast<std::uintptr_t>(part.data());
+  if (first >= start && first + part.size() <= start + bytes().size()) advise(part, MADV_DONTNEED);
+}
+
+ScatteredReads::ScatteredReads(std::span<const std::byte> bytes) : bytes_(bytes) { advise(bytes_, MADV_RANDOM); }
+
+ScatteredReads::~ScatteredReads() { advise(bytes_, MADV_NORMAL); }
 
 void MappedFile::Unmap::operator()(const std::byte* data) const { ::munmap(const_cast<std::byte*>(data), size); }
 

@@ -41,6 +41,9 @@ class MappedFile {
  public:
   explicit MappedFile(const std::filesystem::path& path);
   std::span<const std::byte> bytes() const { return {data_.get(), data_.get_deleter().size}; }
+  // Takes the whole pages of `part` out of this process's memory, if they are the file's. Reading brings them back,
+  // from the system's cache as a rule.
+  void let_go(std::span<const std::byte> part) const;
 
  private:
   struct Unmap {
@@ -48,6 +51,19 @@ class MappedFile {
     void operator()(const std::byte* data) const;
   };
   std::unique_ptr<const std::byte, Unmap> data_;
+};
+
+// While it lives, reads of mapped memory bring in only the pages that are touched: what lies scattered over gigabytes
+// is then read without its surroundings.
+class ScatteredReads {
+ public:
+  explicit ScatteredReads(std::span<const std::byte> bytes);
+  ~ScatteredReads();
+  ScatteredReads(const ScatteredReads&) = delete;
+  ScatteredReads& operator=(const ScatteredReads&) = delete;
+
+ private:
+  std::span<const std::byte> bytes_;
 };
 
 // A file that appears under its name when committed. Destroyed before that, it leaves nothing.

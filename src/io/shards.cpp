@@ -65,7 +65,8 @@ void take(TensorTable& whole, TensorTable shard, const std::vector<std::string>&
   const auto append = [](auto& to, auto& from) { std::move(from.begin(), from.end(), std::back_inserter(to)); };
   append(whole.left_out, shard.left_out);
   append(whole.notes, shard.notes);
-  append(whole.keep, shard.keep);
+  append(whole.files, shard.files);
+  append(whole.copies, shard.copies);
   whole.format = shard.format + " in shards";
 }
 

@@ -95,7 +95,7 @@ TensorTable read_tensor_file(const std::filesystem::path& path) {
   const auto file = std::make_shared<MappedFile>(path);
   const std::span<const std::byte> bytes = file->bytes();
   TensorTable table = read_by_content(bytes, path.string());
-  table.keep.push_back(file);
+  table.files.push_back(file);
   return table;
 }
 
@@ -119,6 +119,10 @@ TensorFile TensorFile::within(const std::string& prefix) const {
     if (name.starts_with(start)) table.dictionaries.push_back(name.substr(start.size()));
   }
   return out;
+}
+
+void TensorFile::let_go(const std::string& name) const {
+  for (const auto& file : table_.files) file->let_go(at(name).data);
 }
 
 const TensorInfo& TensorFile::at(const std::string& name) const {

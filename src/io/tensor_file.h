@@ -15,6 +15,8 @@
 
 namespace lacuna {
 
+class MappedFile;
+
 // The element types that are read and written. Complex, 8-bit float and sub-byte types are refused by name.
 enum class DType { kBool, kU8, kI8, kI16, kU16, kI32, kU32, kI64, kU64, kF16, kBF16, kF32, kF64 };
 
@@ -45,8 +47,9 @@ struct TensorTable {
   // Dotted names of the dictionaries that the tensors' names were joined from; "" is the outermost. None for formats
   // whose names are flat.
   std::vector<std::string> dictionaries;
-  // What the spans of `tensors` point into, besides the mapped file: tensors that lay scattered in it.
-  std::vector<std::shared_ptr<const void>> keep;
+  // What the spans of `tensors` point into: the mapped files, and copies of tensors that lay scattered in them.
+  std::vector<std::shared_ptr<const MappedFile>> files;
+  std::vector<std::shared_ptr<const void>> copies;
 
   void add(std::string name, TensorInfo tensor);
 };
@@ -68,6 +71,8 @@ class TensorFile {
   const std::vector<std::string>& names() const { return table_.names; }
   bool has(const std::string& name) const { return table_.tensors.contains(name); }
   const TensorInfo& at(const std::string& name) const;  // Error(kUser) with the nearest names if missing
+  // For who has copied a tensor and wants one copy in memory, not two: see MappedFile::let_go.
+  void let_go(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const { return table_.metadata; }
   const std::string& format() const { return table_.format; }
   const std::vector<LeftOut>& left_out() const { return table_.left_out; }

@@ -95,7 +95,7 @@ TensorTable read_torch_file(std::span<const std::byte> bytes, const std::string&
   TorchTensors tensors(archive, folder + "/data/", file, 2 * bytes.size() + kCopiesBeside);
   TensorTable table;
   add_torch_values(table, pickle.root(), tensors, file);
-  table.keep = std::move(tensors.copies());
+  table.copies = std::move(tensors.copies());
   const bool script = archive.find(folder + std::string(kConstants)) != nullptr;
   table.format = script ? "TorchScript" : "torch zip";
   if (script) table.metadata["torchscript.quick_gelu"] = has_quick_gelu(archive, folder, file) ? "true" : "false";

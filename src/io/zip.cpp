@@ -253,8 +253,11 @@ bool begins_like_zip(std::span<const std::byte> bytes) {
   return magic == kLocalMagic || magic == kEndMagic;
 }
 
-ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string file)
-    : file_(std::move(file)), entries_(Reader(bytes, file_).entries()) {
+ZipArchive::ZipArchive(std::span<const std::byte> bytes, std::string file) : file_(std::move(file)) {
+  {
+    const ScatteredReads headers(bytes);  // a few bytes each, between the tensors
+    entries_ = Reader(bytes, file_).entries();
+  }
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (!places_.emplace(entries_[i].name, i).second) {
       fail_data(file_, ": a broken ZIP archive: expected each name once, found ", quote(entries_[i].name), " twice");

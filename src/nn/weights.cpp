@@ -137,7 +137,7 @@ class Importer {
   at::Tensor read(const KeyRule& rule, const std::vector<int64_t>& wanted) const {
     std::vector<at::Tensor> parts;
     for (const std::string& name : rule.theirs) {
-      parts.push_back(to_tensor(file_.at(name)));
+      parts.push_back(to_tensor(file_, name));
       check(parts.back().sizes() == at::IntArrayRef(wanted), file_.path().string(), ": tensor '", name, "' has shape ",
             shape_text(parts.back()), ", but the model built from the configuration needs ",
             shape_text(at::IntArrayRef(wanted)));
@@ -193,6 +193,12 @@ const at::Tensor* find(const NamedTensors& tensors, const std::string& name) {
 at::Tensor to_tensor(const TensorInfo& info) {
   at::Tensor out = at::empty(info.shape, scalar_type(info.dtype));
   if (!info.data.empty()) std::memcpy(out.data_ptr(), info.data.data(), info.data.size());
+  return out;
+}
+
+at::Tensor to_tensor(const TensorFile& file, const std::string& name) {
+  at::Tensor out = to_tensor(file.at(name));
+  file.let_go(name);
   return out;
 }
 

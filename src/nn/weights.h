@@ -20,6 +20,7 @@ const at::Tensor* find(const NamedTensors& tensors, const std::string& name);
 
 // A tensor that owns a copy of what the file holds, in the file's dtype.
 at::Tensor to_tensor(const TensorInfo& info);
+at::Tensor to_tensor(const TensorFile& file, const std::string& name);  // and the file's own pages are let go
 // Safetensors views of CPU copies; `keep` holds the copies alive while the views are used.
 std::vector<TensorView> to_views(const NamedTensors& tensors, std::vector<at::Tensor>& keep);
 

@@ -40,7 +40,7 @@ int64_t Snapshot::step() const { return state_->at("step").get<int64_t>(); }
 NamedTensors Snapshot::tensors(const std::string& prefix) const {
   NamedTensors out;
   for (const std::string& name : file_.names()) {
-    if (name.starts_with(prefix)) out.emplace_back(name.substr(prefix.size()), to_tensor(file_.at(name)));
+    if (name.starts_with(prefix)) out.emplace_back(name.substr(prefix.size()), to_tensor(file_, name));
   }
   return out;
 }

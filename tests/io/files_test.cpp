@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <functional>
 
 #include "base/error.h"
@@ -49,6 +50,35 @@ TEST_F(Files, ReadsAreBoundedAndOfRegularFilesOnly) {
   EXPECT_NE(sentence_of([&] { read_file(folder_, 4); }).find("expected a regular file"), std::string::npos);
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   EXPECT_NE(sentence_of([&] { read_file(folder_ / "pipe", 4); }).find("expected a regular file"), std::string::npos);
+}
+
+long mapped_kilobytes() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("RssFile:")) return std::stol(line.substr(8));
+  }
+  return 0;
+}
+
+TEST_F(Files, PagesOfAMappedFileAreLetGoAndComeBack) {
+  const std::string content(32 << 20, 'x');
+  write_file_atomic(folder_ / "file", content);
+  const MappedFile file(folder_ / "file");
+  const auto hash = [&] {
+    ContentHash out;
+    out.update(file.bytes());
+    return out.hex();
+  };
+  const long before = mapped_kilobytes();
+  const std::string once = hash();
+  EXPECT_GT(mapped_kilobytes() - before, 30 << 10);
+  file.let_go(file.bytes().subspan(1));
+  EXPECT_LT(mapped_kilobytes() - before, 2 << 10);
+  EXPECT_EQ(hash(), once);
+
+  const std::string own(1 << 20, 'y');  // memory that is not the file's would come back as zeros
+  file.let_go(bytes_of(own));
+  EXPECT_EQ(own.find_first_not_of('y'), std::string::npos);
 }
 
 TEST_F(Files, AnAtomicFileAppearsOnlyWhenCommitted) {

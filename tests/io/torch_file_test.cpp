@@ -105,7 +105,7 @@ TEST(TorchFile, NamesAreJoinedAndNumbersBecomeMetadata) {
   EXPECT_EQ(table.metadata, (std::map<std::string, std::string>{
                                 {"3", "three"}, {"args.lr", "0.1"}, {"args.size", "(8, 8)"}, {"model.n", "7"}}));
   EXPECT_EQ(table.dictionaries, (std::vector<std::string>{"", "model", "args"}));
-  EXPECT_TRUE(table.keep.empty()) << "nothing was copied";
+  EXPECT_TRUE(table.copies.empty()) << "nothing was copied";
 }
 
 TEST(TorchFile, ScatteredTensorsAreReadInRowMajorOrder) {
