@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -56,14 +57,15 @@ TEST_F(DataCommand, CheckSaysWhatIsThereAndEndsWithThreeWhereSomethingIsBroken) 
   EXPECT_EQ(report["val_files_in_train"], 1);
 }
 
-TEST_F(DataCommand, PackedShardsTrainAsTheFolderDoes) {
+TEST_F(DataCommand, PackedShardsAndDecodedImagesTrainAsTheFolderDoes) {
   const std::string said = answer({"data", "pack", path("data"), path("packed"), "data.cache=off"});
   EXPECT_SAYS(said, "stored byte for byte");
   EXPECT_SAYS(said, "12 images in 1 shard, ");
   EXPECT_SAYS(answer({"data", "check", path("packed"), "data.cache=off"}), "6 images each");
   EXPECT_SAYS(answer({"data", "pack", path("data"), path("packed")}, 2), "holds this pack already");
-  std::string losses[2];
-  for (const char* data : {"data", "packed"}) {
+  std::map<std::string, std::string> losses;
+  for (const char* data : {"data", "packed", "decoded"}) {
+    const bool decoded = std::string(data) == "decoded";
     Words run{"pretrain",
               "method=mae",
               "model=micro",
@@ -78,18 +80,22 @@ TEST_F(DataCommand, PackedShardsTrainAsTheFolderDoes) {
               "lr=1e-3",
               "precision=f32",
               "eval.k=2",
-              "data.cache=off",
-              "data=" + path(data),
+              "data=" + path(decoded ? "data" : data),
               "out=" + path(std::string("run-") + data)};
-    EXPECT_EQ(lacuna_run(run).code, 0);
+    run.push_back("data.cache=" + (decoded ? path("cache") : "off"));
+    if (decoded) run.push_back("data.decoded_side=56");
+    const Ended ended = lacuna_run(run);
+    EXPECT_EQ(ended.code, 0);
+    EXPECT_EQ(ended.err.find("keeping 12 images decoded") != std::string::npos, decoded) << ended.err;
     std::ifstream metrics(folder_ / (std::string("run-") + data) / "metrics.jsonl");
     for (std::string line; std::getline(metrics, line);) {
       const auto record = nlohmann::json::parse(line);
-      if (record.contains("loss")) losses[data[0] == 'd' ? 0 : 1] += record["loss"].dump() + " ";
+      if (record.contains("loss")) losses[data] += record["loss"].dump() + " ";
     }
   }
-  EXPECT_FALSE(losses[0].empty());
-  EXPECT_EQ(losses[0], losses[1]);
+  EXPECT_FALSE(losses["data"].empty());
+  EXPECT_EQ(losses["data"], losses["packed"]);
+  EXPECT_EQ(losses["data"], losses["decoded"]);
 }
 
 TEST_F(DataCommand, ShowWritesAContactSheet) {
