@@ -52,8 +52,8 @@ ShowCommand parse(Arguments arguments) {
   apply(own, chosen);
   command.samples = chosen.samples;
   if (!names_method) command.run.push_back("method=mae");
-  check(command.out.ends_with(".png"), "data show: expected the picture to write, --out FILE.png, found '", command.out,
-        "'");
+  check(command.out.ends_with(".png"), "data show: expected the picture to write, --out FILE.png, found ",
+        command.out.empty() ? "none" : command.out);
   return command;
 }
 

@@ -108,6 +108,7 @@ TEST_F(DataCommand, ShowWritesAContactSheet) {
   EXPECT_EQ(image.width, 3 * (96 + 4) + 4);   // whole, view, masked
   EXPECT_SAYS(answer({"data", "show", path("data")}, 2), "--out FILE.png");
   EXPECT_SAYS(answer({"data", "paint"}, 2), "found 'paint'");
+  EXPECT_SAYS(answer({"data", "show", "--help"}), "lacuna data show PATH --out FILE.png");
 }
 
 TEST_F(DataCommand, SourcesAreMixedByWeight) {
