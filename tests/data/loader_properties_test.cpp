@@ -225,7 +225,9 @@ class FaultyFilesTest : public ::testing::Test {
       const std::string name = fs::path(entry["name"].get<std::string>()).filename();
       EXPECT_TRUE(names.insert(name).second) << name << " is listed twice";
       EXPECT_NE(entry["reason"].get<std::string>().find(name), std::string::npos) << line;
-      if (name == "locked.jpg") EXPECT_NE(line.find("Permission denied"), std::string::npos) << line;
+      if (name == "locked.jpg") {
+        EXPECT_NE(line.find("Permission denied"), std::string::npos) << line;
+      }
     }
     return names;
   }
