@@ -307,7 +307,10 @@ class Describer {
     } else {
       check(known.usual_heads || name.empty(), in.where(), ": neither 'num_heads' nor the architecture '",
             printable(name), "' tells the number of heads; write num_heads into model_args");
-      if (known.usual_heads) c.heads = assumed_heads(c.width, in.where(), out_.notes);
+      check(name.empty() || c.width % 64 == 0, in.where(), ": architectures like '", printable(name),
+            "' have one head for every 64 channels, and width ", c.width, " has no such number; write num_heads into ",
+            "model_args");
+      c.heads = c.width / 64;
       if (name.empty()) assume_heads(in.where());
     }
     c.norm_eps = known.norm_eps.value_or(family_.norm_eps);

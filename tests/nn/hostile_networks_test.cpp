@@ -166,7 +166,7 @@ TEST(HostileNetworks, EachFaultOfTimmsConfigurationIsNamed) {
   vit.edit("config.json", [](Json& json) { json["pretrained_cfg"]["crop_pct"] = 0; });
   expect_in(vit.fault(), "key 'crop_pct' must be a share of the image");
   vit.edit("config.json", [](Json& json) { json["model_args"].erase("num_heads"); });
-  expect_in(vit.fault(), "nothing tells the number of heads, and width 32 has none of the usual 64 channels");
+  expect_in(vit.fault(), "one head for every 64 channels, and width 32 has no such number");
   vit.edit("config.json", [](Json& json) { json = 3; });
   expect_in(vit.fault(), "/config.json: expected an object");
 }
