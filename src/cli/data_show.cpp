@@ -109,6 +109,7 @@ int data_show(Arguments arguments) {
   // Order, views and masks of a sample do not depend on the batch it is in.
   config.recipe.train.batch_size = 1;
   config.recipe.train.accumulate = 1;
+  config.data.max_bad_share = 1;
   Run run = assemble(config, {});
   run.loader->start(0);
   std::vector<Image> rows;
@@ -126,6 +127,9 @@ int data_show(Arguments arguments) {
             << config.method << " sees them in its first steps. Each row: the image's centre, "
             << counted(std::ssize(run.method->views()), "view")
             << " after augmentation, and the student's with the hidden patches gray\n";
+  if (const BadReport bad = run.loader->bad(); bad.samples > 0)
+    std::cout << counted(bad.samples, "sample") << " could not be read, and others took their place; lacuna data check "
+              << config.data.path << " names them\n";
   return 0;
 }
 

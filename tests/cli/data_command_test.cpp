@@ -106,6 +106,12 @@ TEST_F(DataCommand, ShowWritesAContactSheet) {
   const Image image = load_image(sheet);
   EXPECT_EQ(image.height, 3 * (96 + 4) + 4);  // 32 px drawn three times as large
   EXPECT_EQ(image.width, 3 * (96 + 4) + 4);   // whole, view, masked
+  for (const char* label : {"cat", "dog"}) {
+    for (int i = 0; i < 3; ++i) std::ofstream(path("data/train/") + label + "/bad" + std::to_string(i) + ".png") << "x";
+  }
+  EXPECT_SAYS(answer({"data", "show", path("data"), "--out", sheet, "samples=18", "model=micro", "image_size=32",
+                      "patch_size=8", "data.cache=off"}),
+              "6 samples could not be read, and others took their place");
   EXPECT_SAYS(answer({"data", "show", path("data")}, 2), "--out FILE.png");
   EXPECT_SAYS(answer({"data", "paint"}, 2), "found 'paint'");
   EXPECT_SAYS(answer({"data", "show", "--help"}), "lacuna data show PATH --out FILE.png");
