@@ -207,6 +207,12 @@ std::string human_count(double count) {
   return scaled(count / 1000, 1000, kUnits);
 }
 
+std::string counted(std::int64_t count, const char* one, const char* more) {
+  const std::string number = std::to_string(count) + ' ';
+  if (count == 1) return number + one;
+  return number + (*more == '\0' ? std::string(one) + 's' : more);
+}
+
 std::string human_duration(double seconds) {
   if (!(seconds >= 0 && seconds < 1e15)) return "unknown";
   if (seconds < 59.95) {

@@ -75,6 +75,7 @@ class Progress {
 
 std::string human_bytes(std::uint64_t bytes);  // "512 B", "1.50 KiB", "15.3 GiB"
 std::string human_count(double count);         // "42", "5.67 M", "1.80 T"; also for FLOP
-std::string human_duration(double seconds);    // "0.42 s", "12.3 s", "5 min 12 s", "1 h 12 min", "3 d 4 h"
+std::string counted(std::int64_t count, const char* one, const char* more = "");  // "1 shard", "3 shards", "2 classes"
+std::string human_duration(double seconds);  // "0.42 s", "12.3 s", "5 min 12 s", "1 h 12 min", "3 d 4 h"
 
 }  // namespace lacuna

@@ -146,7 +146,8 @@ void print_captions(const CaptionReport& c) {
 void print_duplicates(const std::vector<EqualFiles>& duplicates) {
   std::int64_t extra = 0;
   for (const EqualFiles& files : duplicates) extra += std::ssize(files) - 1;
-  std::cout << "duplicates " << extra << " files equal an earlier one byte by byte\n";
+  std::cout << "duplicates " << extra << (extra == 1 ? " file equals" : " files equal")
+            << " an earlier one byte by byte\n";
   for (std::size_t i = 0; i < std::min(duplicates.size(), kNamed); ++i)
     std::cout << "           " << printable(duplicates[i][0], 400) << " = " << printable(duplicates[i][1], 400)
               << (duplicates[i].size() > 2 ? text(" and ", duplicates[i].size() - 2, " more") : "") << "\n";
@@ -154,8 +155,8 @@ void print_duplicates(const std::vector<EqualFiles>& duplicates) {
 }
 
 void print_report(const DataReport& r) {
-  std::cout << "images     " << r.samples << ", " << r.readable << " can be read, " << r.broken.size() << " cannot; "
-            << human_bytes(r.bytes) << "\nformats    ";
+  std::cout << "images     " << r.samples << ", " << r.readable << " can be read, " << r.broken.size() << " cannot"
+            << (r.bytes > 0 ? "; " + human_bytes(r.bytes) : "") << "\nformats    ";
   for (const auto& [name, count] : r.formats)
     std::cout << (name == r.formats.begin()->first ? "" : ", ") << count << " " << name;
   std::cout << "\nsizes      width " << r.widths.least << " to " << r.widths.greatest << " (median " << r.widths.middle
@@ -163,7 +164,7 @@ void print_report(const DataReport& r) {
             << ") pixels\n";
   print_classes(r);
   print_captions(r.captions);
-  print_duplicates(r.duplicates);
+  if (r.bytes > 0) print_duplicates(r.duplicates);
   for (std::size_t i = 0; i < std::min(r.broken.size(), kNamed); ++i)
     std::cout << "broken     " << printable(r.broken[i].reason, 400) << "\n";
   if (r.broken.size() > kNamed) std::cout << "           and " << r.broken.size() - kNamed << " more (--json)\n";
@@ -192,6 +193,7 @@ DataReport check_split(const SourceConfig& source, Split split, const CheckConfi
 std::size_t check_path(const std::string& path, const CheckConfig& config) {
   SourceConfig source = config.data.source();
   source.path = path;
+  source.decoded_side = 0;  // the files are looked at
   const bool splits = has_splits(source) && !(path == "shapes");
   const DataReport train = check_split(source, Split::kTrain, config, splits ? path + ", train" : path);
   json out{{"path", path}, {splits ? "train" : "data", config.json ? report_json(train) : json()}};
@@ -202,7 +204,8 @@ std::size_t check_path(const std::string& path, const CheckConfig& config) {
     const std::int64_t leaked = shared_files(val, train);
     broken += val.broken.size();
     if (!config.json) print_report(val);
-    if (!config.json) std::cout << "overlap    " << leaked << " of the val files are among the train files\n";
+    if (!config.json)
+      std::cout << "overlap    " << counted(leaked, "val file is", "val files are") << " among the train files\n";
     if (config.json) out["val"] = report_json(val);
     out["val_files_in_train"] = leaked;
   }
@@ -228,9 +231,9 @@ void pack_split(const SourceConfig& config, Split split, const std::filesystem::
     SampleProgress progress("packing", source->size());
     report = pack(*source, out, c.pack, c.threads.value_or(usable_cores()), std::ref(progress));
   }
-  std::cout << out.string() << ": " << report.samples << " images in " << report.shards << " shards, "
+  std::cout << out.string() << ": " << report.samples << " images in " << counted(report.shards, "shard") << ", "
             << human_bytes(report.bytes) << ", read back and compared";
-  if (report.kept > 0) std::cout << " (" << report.kept << " shards were there already)";
+  if (report.kept > 0) std::cout << " (" << counted(report.kept, "shard") << " of them from before)";
   std::cout << "\n";
   if (!report.broken.empty())
     std::cout << "left out  " << report.broken.size() << " that cannot be read, named in "
@@ -243,6 +246,7 @@ int pack_command(Arguments arguments) {
   const auto config = configured<PackCommandConfig>(line.settings);
   SourceConfig source = config.data.source();
   source.path = line.words[0];
+  source.decoded_side = 0;
   const std::filesystem::path out = line.words[1];
   std::cout << (config.pack.side == 0 ? std::string("files are stored byte for byte")
                                       : text("images are written anew: short side at most ", config.pack.side,

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -38,7 +39,7 @@ const std::vector<Command>& commands() {
       {"inspect", inspect_command, "PATH [--stats]              what a weight file or folder is, opens as and holds"},
       {"compare", compare_command, "A B [IMAGES…]               how far two weight files or models are apart"},
       {"data", data_command,
-       "check|pack|show PATH …       look at a data set whole, write it as tar shards, see its views"},
+       "check|pack|show PATH …      look at a data set whole, write it as tar shards, see its views"},
       {"tokenizer", tokenizer_command,
        "train|encode|show …         a caption vocabulary: learn one, see what it makes of a text"},
       {"methods", methods_command, "[NAME] [--markdown]         the table of methods, or one of them explained"},
@@ -59,7 +60,8 @@ void print_help() {
 }
 
 bool asks_for_help(const std::vector<std::string>& arguments) {
-  return arguments.size() > 1 && (arguments[1] == "--help" || arguments[1] == "-h" || arguments[1] == "help");
+  const auto asks = [](const std::string& argument) { return argument == "--help" || argument == "-h"; };
+  return arguments.size() > 1 && (arguments[1] == "help" || std::any_of(arguments.begin() + 1, arguments.end(), asks));
 }
 
 int print_command_help(const Command& command) {

@@ -63,8 +63,10 @@ DataConfig evaluation_data(const RunConfig& c) {
   DataConfig data = c.data;
   data.also.clear();
   data.weights.clear();
+  data.decoded_side = 0;  // figures are of the images as they are
   if (c.eval.data.empty()) return data;
   data.path = c.eval.data;
+  data.images.clear();
   data.kind = SourceKind::kAuto;
   return data;
 }
@@ -105,6 +107,21 @@ std::string number(double value) {
   char out[32];
   std::snprintf(out, sizeof out, "%.4g", value);
   return out;
+}
+
+// Of several sources also how often each is drawn from.
+void print_source(const Run& run, std::ostream& out) {
+  const std::vector<SourcePart> parts = run.source->parts();
+  out << "data      " << run.config.data.path;
+  if (parts.size() > 1) out << " and " << parts.size() - 1 << " more";
+  out << ": " << run.source->size() << " images";
+  double all = 0;
+  for (const SourcePart& part : parts) all += part.weight;
+  for (size_t i = 0; i < parts.size() && parts.size() > 1; ++i)
+    out << (i == 0 ? " = " : " + ") << parts[i].size << " (" << number(std::round(1000 * parts[i].weight / all) / 10)
+        << " % of the draws)";
+  out << "\n";
+  for (const std::string& note : run.notes) out << "          " << note << "\n";
 }
 
 // Where the time of the steps went; the teacher's part is in the forward pass.
@@ -208,8 +225,7 @@ void print_plan(const Run& run, std::ostream& out) {
   const MaskConfig& mask = c.recipe.composition.mask;
   out << "lacuna " << version_text() << "\n\n";
   out << "method    " << c.method << ": " << method(c.method).title << "\n";
-  out << "data      " << c.data.path << ": " << run.source->size() << " images\n";
-  for (const std::string& note : run.notes) out << "          " << note << "\n";
+  print_source(run, out);
   out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads
       << " heads, input " << vit.image_side << " px, patches of " << vit.patch_side << " px (grid " << vit.grid()
       << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameter_count(*run.method->student()->vit)))

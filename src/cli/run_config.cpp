@@ -61,12 +61,22 @@ void DataConfig::fields(Fields& f) {
                  "generator; at a resume the images must be the same ones",
          .on_resume = kMayChange});
   f.add("kind", kind, kSourceKinds, {.help = "how the path is read"});
+  f.add(
+      "images", images,
+      {.help = "what the paths of a list start from: a folder, or the tar archives that hold the images; empty is the "
+               "list's folder",
+       .on_resume = kMayChange});
   f.add("also", also, {.help = "more sources, mixed with data.path", .on_resume = kMayChange});
   f.add("weights", weights,
         {.help = "how often each source is drawn from, data.path first; empty counts each image the same"});
   f.add("cache", cache,
         {.help = "folder for indices of the data and unpacked archives; auto is ~/.cache/lacuna, off keeps none",
          .on_resume = kMayChange});
+  f.add("decoded_side", decoded_side,
+        {.help = "keep images decoded in data.cache, their short side at most this; 0 decodes them each time",
+         .unit = "pixels",
+         .min = 0,
+         .max = 1 << 14});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
   f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
@@ -101,11 +111,13 @@ SourceConfig DataConfig::source() const {
         bands.size() == 3 ? "a negative one" : text(bands.size(), " numbers"));
   return {.path = path,
           .kind = kind,
+          .images = images,
           .class_captions = class_captions,
           .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
           .cache = cache == "off"    ? fs::path()
                    : cache == "auto" ? default_cache_folder()
                                      : fs::path(cache),
+          .decoded_side = decoded_side,
           .say = [](const std::string& line) { std::cerr << line << std::endl; },
           .also = also,
           .weights = weights,

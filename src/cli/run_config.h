@@ -32,6 +32,8 @@ inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: 
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
+  std::string images;
+  int decoded_side = 0;
   std::vector<std::string> also;
   std::vector<double> weights;
   std::string cache = "auto";

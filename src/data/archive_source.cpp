@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "io/files.h"
 
 namespace lacuna {
 namespace {
@@ -19,6 +20,15 @@ ArchiveSource::ArchiveSource(SampleTable table, std::vector<std::filesystem::pat
   invariant(files_.size() == this->table().archives.size(), "ArchiveSource: ", files_.size(), " files");
   for (const std::filesystem::path& file : files_) stamps_.push_back(stamp_of(file));
   for (const std::string& archive : this->table().archives) names_.push_back((this->table().root / archive).string());
+}
+
+std::uint64_t ArchiveSource::stamp() const {
+  std::vector<std::uint64_t> parts{fingerprint()};
+  for (const auto& stamp : stamps_) {
+    parts.push_back(stamp ? stamp->size : 0);
+    parts.push_back(stamp ? static_cast<std::uint64_t>(stamp->modified_ns) : 0);
+  }
+  return content_hash64(std::as_bytes(std::span(parts)));
 }
 
 void ArchiveSource::append_name(std::size_t sample, std::string& name) const {

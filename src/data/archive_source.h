@@ -19,6 +19,8 @@ class ArchiveSource final : public TableSource {
   ArchiveSource(SampleTable table, std::vector<std::filesystem::path> files,
                 std::vector<std::string> caption_templates = {}, DecodeLimits limits = {}, DecodeOptions decode = {});
 
+  std::uint64_t stamp() const override;  // of the archives as they were when it was opened
+
  protected:
   void append_name(std::size_t sample, std::string& name) const override;  // "train.tar:cat/1.jpg"
   void read(std::size_t sample, const std::string& name, std::vector<std::uint8_t>& bytes) const override;

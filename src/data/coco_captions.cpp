@@ -73,7 +73,13 @@ bool holds(const fs::path& folder, const std::vector<CaptionedImage>& images) {
          fs::exists(folder / images[images.size() / 2].file, ignored);
 }
 
-fs::path folder_of_images(const fs::path& path, const std::vector<CaptionedImage>& images) {
+fs::path folder_of_images(const fs::path& path, const std::vector<CaptionedImage>& images, const ListedImages& listed) {
+  if (listed.archived) return listed.folder;
+  if (!listed.folder.empty()) {
+    check(holds(listed.folder, images), path.string(), ": the image \"", printable(images.front().file),
+          "\" was not found in ", listed.folder.string(), "; correct data.images");
+    return listed.folder;
+  }
   const fs::path here = path.has_parent_path() ? path.parent_path() : fs::path(".");
   const fs::path above = here / "..";
   const std::string stem = path.stem().string();
@@ -89,16 +95,16 @@ fs::path folder_of_images(const fs::path& path, const std::vector<CaptionedImage
     if (holds(place, images)) return place.lexically_normal();
   }
   fail(path.string(), ": the image \"", printable(images.front().file), "\" was found neither beside it nor in ", split,
-       "/ or images/", split, "/ beside it or above it. Move the images or the file");
+       "/ or images/", split, "/ beside it or above it. Name the folder or archive that holds them by data.images");
 }
 
 }  // namespace
 
-SampleTable read_coco_captions(const fs::path& path) {
+SampleTable read_coco_captions(const fs::path& path, const ListedImages& listed) {
   std::vector<CaptionedImage> images = images_of(read_json(path, kMaxFile), path);
   check(!images.empty(), path.string(), ": expected images with captions, found none");
   SampleTable table;
-  table.root = folder_of_images(path, images);
+  table.root = folder_of_images(path, images, listed);
   for (const CaptionedImage& image : images) table.add(image.file, kNoLabel, image.captions);
   return table;
 }

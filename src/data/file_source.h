@@ -11,6 +11,8 @@ class FileSource final : public TableSource {
                       DecodeOptions decode = {})
       : TableSource(std::move(table), std::move(caption_templates), limits, std::move(decode)) {}
 
+  std::uint64_t stamp() const override;
+
  protected:
   void append_name(std::size_t sample, std::string& name) const override;  // its path
   void read(std::size_t sample, const std::string& name, std::vector<std::uint8_t>& bytes) const override;

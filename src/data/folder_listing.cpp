@@ -208,7 +208,7 @@ FolderScan scan_folder(const fs::path& root, const FoundSoFar& found) {
 SampleTable list_images(FolderScan scan, FolderLayout layout) {
   check(
       !scan.images.empty(), scan.root.string(),
-      ": expected images (.jpg, .jpeg, .png or .webp) in it or below it, found ", scan.others,
+      ": expected images (.jpg, .png, .webp, .gif, .tif, …) in it or below it, found ", scan.others,
       ". Name the folder that holds the images, a tar archive, a list of images (.txt, .tsv, .csv, .jsonl or .json), ",
       "or \"shapes\" for built-in synthetic images");
   if (layout == FolderLayout::kAny) {

@@ -26,7 +26,7 @@ struct Entry {
 
 class ListBuilder {
  public:
-  explicit ListBuilder(fs::path list) : list_(std::move(list)) {}
+  ListBuilder(fs::path list, ListedImages images) : list_(std::move(list)), images_(std::move(images)) {}
 
   void add(Entry entry, const std::string& place) {
     check(!entry.path.empty(), place, ": expected the path of an image, found an empty field");
@@ -41,8 +41,8 @@ class ListBuilder {
   SampleTable finish() {
     check(!entries_.empty(), list_.string(), ": expected at least one image, found an empty list");
     SampleTable table;
-    table.root = list_.has_parent_path() ? list_.parent_path() : fs::path(".");
-    probe(table.root);
+    table.root = !images_.folder.empty() ? images_.folder : list_.has_parent_path() ? list_.parent_path() : ".";
+    if (!images_.archived) probe(table.root);
     std::vector<std::string> labels;
     labels.reserve(entries_.size());
     for (Entry& entry : entries_) {
@@ -66,12 +66,13 @@ class ListBuilder {
     for (const std::size_t i : {std::size_t{0}, entries_.size() / 2, entries_.size() - 1}) {
       if (fs::exists(root / entries_[i].path, ignored)) return;
     }
-    fail(list_.string(), ": expected paths relative to the list's folder, or absolute ones, found \"",
-         printable(entries_.front().path), "\", and no such file in ", root.string(),
-         ". Move the list or correct its paths");
+    fail(list_.string(), ": expected paths relative to ", images_.folder.empty() ? "the list's folder" : "data.images",
+         ", or absolute ones, found \"", printable(entries_.front().path), "\", and no such file in ", root.string(),
+         ". Name the folder or archive that holds them by data.images");
   }
 
   fs::path list_;
+  ListedImages images_;
   std::vector<Entry> entries_;
   std::unordered_map<std::string, std::size_t> captioned_;  // path -> entry with captions
 };
@@ -229,15 +230,15 @@ bool is_list_file(const fs::path& path) {
   return ending == ".txt" || ending == ".tsv" || ending == ".csv" || ending == ".jsonl" || ending == ".json";
 }
 
-SampleTable read_list(const fs::path& path) {
+SampleTable read_list(const fs::path& path, const ListedImages& images) {
   check(is_list_file(path), path.string(), ": expected a list that ends in .txt, .tsv, .csv, .jsonl or .json");
   std::error_code ignored;
   check(fs::is_regular_file(path, ignored), path.string(), ": expected a list file, found ",
         fs::exists(path, ignored) ? "something else" : "nothing");
   const std::string ending = lower_case(path.extension().string());
-  if (ending == ".json") return read_coco_captions(path);
+  if (ending == ".json") return read_coco_captions(path, images);
   TextFile file(path);
-  ListBuilder list(path);
+  ListBuilder list(path, images);
   if (ending == ".csv") {
     read_csv(file, list);
   } else if (ending == ".jsonl") {

@@ -1,5 +1,6 @@
 #pragma once
-// Lists of images. Paths are relative to the list's folder, or absolute.
+// Lists of images. Paths are relative to the list's folder or to another that is named, or absolute; or they are
+// members of archives.
 //
 //   .txt .tsv   path [TAB label [TAB caption]]
 //   .csv        RFC 4180 with a header line; columns image | path | filename | file_name, label | class, caption
@@ -19,8 +20,14 @@ namespace lacuna {
 // Whether the path's ending is one of the above.
 bool is_list_file(const std::filesystem::path& path);
 
+// Where the images of a list are.
+struct ListedImages {
+  std::filesystem::path folder;  // empty: the list's own
+  bool archived = false;         // inside archives: the listing looks for them (listing.h)
+};
+
 // Throws Error that names the line: malformed lines, contradicting labels, an empty list, or a list none of whose
 // probed images exists (first, middle and last are probed; single missing files are the loader's affair).
-SampleTable read_list(const std::filesystem::path& path);
+SampleTable read_list(const std::filesystem::path& path, const ListedImages& images = {});
 
 }  // namespace lacuna

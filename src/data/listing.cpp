@@ -5,15 +5,19 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "data/archive_files.h"
 #include "data/archive_listing.h"
 #include "data/folder_listing.h"
 #include "data/list_file.h"
 #include "data/portable_index.h"
+#include "io/files.h"
 
 namespace lacuna {
 namespace {
@@ -147,7 +151,7 @@ Listing list_archives(const SourceConfig& config, Split split, const fs::path& r
   keep_split(samples, split, config.path, listing.notes);
   const bool usable =
       std::any_of(samples.begin(), samples.end(), [](const auto& sample) { return sample.fault.empty(); });
-  check(usable, config.path, ": expected images (.jpg, .jpeg, .png or .webp) in ",
+  check(usable, config.path, ": expected images (.jpg, .png, .webp, .gif, .tif, …) in ",
         names.size() == 1 ? "the archive" : "the archives", ", found none",
         samples.empty() ? "" : text("; the first fault: ", samples.front().fault));
   listing.table.root = root;
@@ -160,9 +164,10 @@ Listing list_archives(const SourceConfig& config, Split split, const fs::path& r
     }
   }
   set_archive_labels(listing.table, samples, config);
-  listing.notes.push_back(text(config.path, ": ", listing.table.size(), " images in ", listing.table.archives.size(),
-                               listing.table.archives.size() == 1 ? " archive, " : " archives, ",
-                               listing.table.classes.size(), " classes"));
+  const std::size_t classes = listing.table.classes.size();
+  listing.notes.push_back(text(config.path, ": ", listing.table.size(), " images in ",
+                               counted(listing.table.archives.size(), "archive"),
+                               classes == 0 ? " without labels" : ", " + counted(classes, "class", "classes")));
   note_faults(listing.table, listing.notes);
   return listing;
 }
@@ -187,8 +192,8 @@ std::optional<SampleTable> packed_shards(const SourceConfig& config, const fs::p
   auto table = read_portable_index(root, note);
   if (!note.empty()) notes.push_back(note);
   if (table)
-    notes.push_back(text(root.string(), ": ", table->size(), " images in ", table->archives.size(),
-                         " archives, by their ", kPortableIndex));
+    notes.push_back(text(root.string(), ": ", table->size(), " images in ", counted(table->archives.size(), "archive"),
+                         ", by the ", kPortableIndex, " there"));
   return table;
 }
 
@@ -210,9 +215,8 @@ Listing list_folder(const SourceConfig& config, Split split) {
   }
   check(config.kind != SourceKind::kArchives, root.string(), ": expected tar archives in it or below it, found none");
   if (!scan.archives.empty() && !scan.images.empty())
-    listing.notes.push_back(text(root.string(), " holds images and ", scan.archives.size(),
-                                 " archives: the images are ",
-                                 "read. data.kind = \"archives\" reads the archives instead"));
+    listing.notes.push_back(text(root.string(), " holds images and ", counted(scan.archives.size(), "archive"),
+                                 ": the images are read. data.kind = \"archives\" reads the archives instead"));
   const FolderLayout layout = config.kind == SourceKind::kFolder    ? FolderLayout::kFlat
                               : config.kind == SourceKind::kClasses ? FolderLayout::kClasses
                                                                     : FolderLayout::kAny;
@@ -227,6 +231,53 @@ Listing list_folder(const SourceConfig& config, Split split) {
   return listing;
 }
 
+std::string said_of_list(const SourceConfig& config, const SampleTable& list) {
+  return text(
+      config.path, ": ", counted(static_cast<std::int64_t>(list.size()), "image"),
+      list.classes.empty() ? "" : ", " + counted(std::ssize(list.classes), "class", "classes"),
+      list.captions.size() == 0 ? "" : ", " + counted(static_cast<std::int64_t>(list.captions.size()), "caption"));
+}
+
+// A list of members of archives.
+Listing list_archived(const SourceConfig& config) {
+  const SampleTable list = read_list(config.path, {.archived = true});
+  const std::vector<fs::path> archives = archives_of(config.images);
+  const fs::path root = archives[0].has_parent_path() ? archives[0].parent_path() : fs::path(".");
+  Listing listing{.table = {}, .notes = {}, .watched = {config.path}};
+  listing.table.root = root;
+  std::vector<fs::path> plain;
+  for (const fs::path& archive : archives) {
+    listing.watched.push_back(archive);
+    listing.table.archives.push_back(archive.lexically_relative(root).string());
+    plain.push_back(plain_archive(archive, config.cache, config.say));
+  }
+  const std::vector<ArchiveSample> members = read_archives(plain, teller(config, config.images));
+  const std::size_t skip = common_folder(members).size();
+  std::unordered_map<std::string_view, const ArchiveSample*> by_name;
+  for (const ArchiveSample& member : members) {
+    by_name.try_emplace(member.name, &member);
+    if (member.fault.empty()) by_name.try_emplace(std::string_view(member.name).substr(skip), &member);
+  }
+  std::size_t found = 0;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const auto member = by_name.find(list.names[i]);
+    const bool known = member != by_name.end();
+    found += known ? 1 : 0;
+    if (known && member->second->fault.empty()) {
+      listing.table.add(list.names[i], member->second->extent, list.captions_of(i));
+    } else {
+      listing.table.add_fault(list.names[i], {}, known ? member->second->fault : "the archives hold no such member");
+    }
+    listing.table.labels.back() = list.labels[i];
+  }
+  check(found > 0, config.path, ": expected members of ", config.images, ", found \"", printable(list.names[0]),
+        "\", and no such member. Correct the list or data.images");
+  listing.table.classes = list.classes;
+  listing.notes.push_back(said_of_list(config, listing.table));
+  note_faults(listing.table, listing.notes);
+  return listing;
+}
+
 Listing list_anew(const SourceConfig& config, Split split) {
   const fs::path path = config.path;
   const bool folder = is_folder(path);
@@ -236,21 +287,29 @@ Listing list_anew(const SourceConfig& config, Split split) {
   if (!fs::exists(path, ignored)) fail_missing(path);
   if (config.kind == SourceKind::kList || (config.kind == SourceKind::kAuto && !folder)) {
     check(!folder, path.string(), ": expected a list file for data.kind = \"list\", found a folder");
-    return {read_list(path), {}, {path}};
+    if (!config.images.empty() && !is_folder(config.images)) return list_archived(config);
+    SampleTable list = read_list(path, {.folder = config.images});
+    std::vector<std::string> notes{said_of_list(config, list)};
+    return {std::move(list), std::move(notes), {path}};
   }
+  check(config.images.empty(), "data.images: serves a list of images; ", path.string(), " is none");
   check(folder, path.string(), ": expected a folder for this data.kind, found a file");
   return list_folder(config, split);
 }
 
 }  // namespace
 
+std::string key_of(const SourceConfig& config, Split split) {
+  std::error_code ignored;
+  return text(fs::absolute(config.path, ignored).lexically_normal().string(), '|', static_cast<int>(config.kind), '|',
+              static_cast<int>(split), '|', config.images);
+}
+
 Listing list_samples(const SourceConfig& config, Split split) {
   check(!config.path.empty(),
         "data.path: expected a folder of images, a list, tar archives or \"shapes\", found nothing");
-  std::error_code ignored;
   const IndexCache cache(config.cache);
-  const std::string key = text(fs::absolute(config.path, ignored).lexically_normal().string(), '|',
-                               static_cast<int>(config.kind), '|', static_cast<int>(split));
+  const std::string key = key_of(config, split);
   if (auto kept = cache.find(key)) return std::move(*kept);
   const std::int64_t began = IndexCache::now_ns();
   Listing listing = list_anew(config, split);

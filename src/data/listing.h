@@ -8,6 +8,9 @@
 
 namespace lacuna {
 
+// What names the data in caches.
+std::string key_of(const SourceConfig& config, Split split);
+
 // From the index cache where it still holds, else read and kept.
 Listing list_samples(const SourceConfig& config, Split split);
 

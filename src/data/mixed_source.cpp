@@ -68,6 +68,12 @@ std::uint64_t MixedSource::fingerprint() const {
   return hash_name(parts);
 }
 
+std::uint64_t MixedSource::stamp() const {
+  std::string parts;
+  for (const auto& source : sources_) parts += std::to_string(source->stamp()) + '|';
+  return hash_name(parts);
+}
+
 std::vector<SourcePart> MixedSource::parts() const {
   std::vector<SourcePart> parts;
   for (std::size_t i = 0; i < sources_.size(); ++i) {

@@ -26,6 +26,7 @@ class MixedSource final : public Source {
   std::vector<std::string> captions(std::int64_t index) const override;
   const std::vector<std::string>& classes() const override { return classes_; }
   std::uint64_t fingerprint() const override;
+  std::uint64_t stamp() const override;
   std::vector<SourcePart> parts() const override;
 
  private:

@@ -2,13 +2,16 @@
 
 #include <utility>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "data/archive_files.h"
 #include "data/archive_source.h"
+#include "data/decoded_source.h"
 #include "data/file_source.h"
 #include "data/folder_listing.h"
 #include "data/listing.h"
 #include "data/mixed_source.h"
+#include "io/files.h"
 #include "io/image.h"
 
 namespace lacuna {
@@ -51,6 +54,21 @@ std::unique_ptr<Source> source_of(SampleTable table, const SourceConfig& config)
                                          config.decode);
 }
 
+std::unique_ptr<Source> decoded(std::unique_ptr<Source> source, const SourceConfig& config, Split split) {
+  check(!config.cache.empty(), "data.decoded_side: images are kept in data.cache, which is off; name a folder by it");
+  const DecodeOptions& how = config.decode;
+  std::string options = text(how.orient, how.scale_gray16);
+  for (const int band : how.bands) options += text(',', band);
+  const std::string key = text(key_of(config, split), '|', options, '|', config.decoded_side);
+  ContentHash name;
+  name.update(std::as_bytes(std::span(key.data(), key.size())));
+  return keep_decoded(std::move(source), {.file = config.cache / "decoded" / (name.hex() + ".pixels"),
+                                          .side = config.decoded_side,
+                                          .options = options,
+                                          .threads = usable_cores(),
+                                          .say = config.say});
+}
+
 std::unique_ptr<Source> open_one(const SourceConfig& config, Split split, std::vector<std::string>* notes) {
   if (is_generated(config)) {
     return make_shapes_source(
@@ -58,7 +76,8 @@ std::unique_ptr<Source> open_one(const SourceConfig& config, Split split, std::v
   }
   Listing listing = list_samples(config, split);
   if (notes) notes->insert(notes->end(), listing.notes.begin(), listing.notes.end());
-  return source_of(std::move(listing.table), config);
+  auto source = source_of(std::move(listing.table), config);
+  return config.decoded_side == 0 ? std::move(source) : decoded(std::move(source), config, split);
 }
 
 }  // namespace
@@ -70,6 +89,7 @@ std::unique_ptr<Source> open_source(const SourceConfig& config, Split split, std
   sources.push_back(open_one(config, split, notes));
   SourceConfig other = config;
   other.kind = SourceKind::kAuto;
+  other.images.clear();
   for (const std::string& path : config.also) {
     other.path = path;
     sources.push_back(open_one(other, split, notes));

@@ -27,9 +27,11 @@ enum class Split { kTrain, kVal, kAll };  // kAll: whatever is there, split or n
 struct SourceConfig {
   std::string path;  // a folder, a list, archives, or "shapes"
   SourceKind kind = SourceKind::kAuto;
+  std::string images;  // of a list: the folder or archives that hold them; empty: the list's folder
   std::vector<std::string> class_captions;  // templates such as "a photo of a {}." for labelled files without captions
   DecodeOptions decode;
-  std::filesystem::path cache;                  // folder for indices and unpacked archives; empty: none
+  std::filesystem::path cache;  // folder for indices and unpacked archives; empty: none
+  int decoded_side = 0;         // keep images decoded, made smaller to this (decoded_source.h); 0: do not
   std::function<void(const std::string&)> say;  // told what takes long, while it does; may be empty
   std::vector<std::string> also;                // more sources beside `path` (mixed_source.h), each read as kAuto
   std::vector<double> weights;                  // of `path` and each of `also`; none: by their sizes

@@ -51,17 +51,6 @@ std::string ending_of(std::span<const std::uint8_t> bytes) {
   return format == "jpeg" ? "jpg" : format == "tiff" ? "tif" : format;
 }
 
-// The image with its short side at most `side`.
-Image shrunk(const Image& image, int side) {
-  const int short_side = std::min(image.width, image.height);
-  if (short_side <= side) return image;
-  const auto scaled = [&](int length) {
-    return std::max(1,
-                    static_cast<int>((std::int64_t{2} * length * side + short_side) / (std::int64_t{2} * short_side)));
-  };
-  return resize(image, scaled(image.width), scaled(image.height), Kernel::kBicubic);
-}
-
 Packed prepare(const Source& source, std::int64_t index, const PackConfig& config) {
   Packed packed;
   try {

@@ -173,6 +173,13 @@ std::string_view SampleTable::fault(std::size_t sample) const {
   return faults[static_cast<std::size_t>(found - faulty.begin())];
 }
 
+std::vector<std::string> SampleTable::captions_of(std::size_t sample) const {
+  std::vector<std::string> all;
+  for (std::size_t i = sample == 0 ? 0 : caption_ends[sample - 1]; i < caption_ends[sample]; ++i)
+    all.emplace_back(captions[i]);
+  return all;
+}
+
 std::uint64_t SampleTable::fingerprint() const {
   std::vector<std::uint64_t> parts{names.hash(), hash_name(bytes_of(labels)), captions.hash(),
                                    hash_name(bytes_of(caption_ends)), as_list(classes).hash()};

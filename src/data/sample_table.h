@@ -43,6 +43,7 @@ struct SampleTable {
 
   std::size_t size() const { return names.size(); }
   std::string_view fault(std::size_t sample) const;  // empty: none known
+  std::vector<std::string> captions_of(std::size_t sample) const;
 
   // Covers names, labels, captions and classes, and the names of archives; not `root`, so data may be moved.
   std::uint64_t fingerprint() const;

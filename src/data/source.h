@@ -57,6 +57,9 @@ class Source {
   // Changes when the list of samples changes; stored in checkpoints so that a resume notices.
   virtual std::uint64_t fingerprint() const = 0;
 
+  // Changes also when the bytes behind the samples may have: goes by sizes and times of files, all of which it looks at.
+  virtual std::uint64_t stamp() const { return fingerprint(); }
+
   // What the source is mixed of, in the order of its samples.
   virtual std::vector<SourcePart> parts() const { return {{size(), 1.0}}; }
 };

@@ -79,12 +79,6 @@ std::string TableSource::caption(std::int64_t index, Rng& rng) const {
                 spoken(classes_[static_cast<std::size_t>(table_.labels[sample])]));
 }
 
-std::vector<std::string> TableSource::captions(std::int64_t index) const {
-  const std::size_t sample = checked(index);
-  std::vector<std::string> all;
-  for (std::size_t i = sample == 0 ? 0 : table_.caption_ends[sample - 1]; i < table_.caption_ends[sample]; ++i)
-    all.emplace_back(table_.captions[i]);
-  return all;
-}
+std::vector<std::string> TableSource::captions(std::int64_t index) const { return table_.captions_of(checked(index)); }
 
 }  // namespace lacuna

@@ -61,8 +61,8 @@ MergeTable make_merges(const VocabularyFile& files, const Spellings& ids) {
   }
   MergeTable table(bytes, files.merges.size());
   for (const auto& [left, right] : files.merges) {
-    table.add(ids.at(left, "part of a merge"), ids.at(right, "part of a merge"),
-              ids.at(left + right, "the result of a merge"));
+    const auto first = ids.at(left, "part of a merge"), second = ids.at(right, "part of a merge");
+    table.add(first, second, ids.at(left + right, "the result of a merge"));
   }
   return table;
 }

@@ -99,6 +99,8 @@ ContentHash::ContentHash() : state_(XXH3_createState()) {
   XXH3_128bits_reset(state_.get());
 }
 
+std::uint64_t content_hash64(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
 void ContentHash::Free::operator()(XXH3_state_s* state) const { XXH3_freeState(state); }
 
 void ContentHash::update(std::span<const std::byte> bytes) {

@@ -32,6 +32,9 @@ class ContentHash {
   std::unique_ptr<XXH3_state_s, Free> state_;
 };
 
+// XXH3-64 of bytes in memory, likewise.
+std::uint64_t content_hash64(std::span<const std::byte> bytes);
+
 // A file mapped read-only. Non-goal: a file that another process shrinks while it is mapped; reading the lost pages
 // then raises SIGBUS. The atomic writers below replace files and so leave mappings of the old content intact.
 class MappedFile {

@@ -44,7 +44,17 @@ void ImageReader::open_file(const DecodeLimits& limits, const DecodeOptions& opt
 
 void ImageReader::hold(Image image) {
   image_ = std::move(image);
+  whole_ = image_;
   size_ = {image_.width, image_.height};
+  decoded_ = true;
+}
+
+void ImageReader::hold_bytes(int width, int height) {
+  const std::size_t stride = static_cast<std::size_t>(width) * 3;
+  invariant(bytes.size() == stride * static_cast<std::size_t>(height), "ImageReader: ", bytes.size(), " bytes for ",
+            width, " x ", height, " pixels");
+  whole_ = {bytes.data(), stride, width, height};
+  size_ = {width, height};
   decoded_ = true;
 }
 
@@ -61,7 +71,7 @@ ImageView ImageReader::read_reduced(const Box& box, int reduction) {
 ImageView ImageReader::read(const Box& box) {
   if (!decoded_) return jpeg_.read(box, image_);
   invariant(holds(size_.width, size_.height, box), "ImageReader: a box outside ", name);
-  return ImageView(image_).part(box);
+  return whole_.part(box);
 }
 
 }  // namespace lacuna

@@ -33,6 +33,9 @@ class ImageReader {
   // Takes an image that is decoded already.
   void hold(Image image);
 
+  // Likewise, where `bytes` are its pixels.
+  void hold_bytes(int width, int height);
+
   int width() const { return size_.width; }
   int height() const { return size_.height; }
 
@@ -51,7 +54,8 @@ class ImageReader {
   JpegReader jpeg_;
   Image image_;
   ImageSize size_;
-  bool decoded_ = false;  // image_ holds all pixels
+  bool decoded_ = false;  // whole_ has all pixels
+  ImageView whole_;       // of image_ or of bytes
 };
 
 }  // namespace lacuna

@@ -192,6 +192,16 @@ Image resize(const Image& image, int out_width, int out_height, Kernel kernel, P
   return resized_crop(image, {0, 0, image.width, image.height}, out_width, out_height, kernel, order);
 }
 
+Image shrunk(Image image, int side) {
+  const int short_side = std::min(image.width, image.height);
+  if (short_side <= side) return image;
+  const auto scaled = [&](int length) {  // rounded
+    const std::int64_t twice = std::int64_t{2} * length * side + short_side;
+    return std::max(1, static_cast<int>(twice / (std::int64_t{2} * short_side)));
+  };
+  return resize(image, scaled(image.width), scaled(image.height), Kernel::kBicubic);
+}
+
 Image resize_region(const Image& image, const Region& region, int out_width, int out_height, Kernel kernel,
                     PassOrder order) {
   check_output(out_width, out_height);

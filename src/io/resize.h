@@ -65,6 +65,8 @@ class Resizer {
 Image resized_crop(const Image& image, const Box& box, int out_width, int out_height, Kernel kernel,
                    PassOrder order = PassOrder::kClassic);
 Image resize(const Image& image, int out_width, int out_height, Kernel kernel, PassOrder order = PassOrder::kClassic);
+// With its short side at most `side`, by the bicubic kernel; the image itself where it is no larger.
+Image shrunk(Image image, int side);
 Image resize_region(const Image& image, const Region& region, int out_width, int out_height, Kernel kernel,
                     PassOrder order = PassOrder::kClassic);
 Image resized_window(const Image& image, int width, int height, const Box& window, Kernel kernel,

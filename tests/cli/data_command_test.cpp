@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -44,7 +45,7 @@ TEST_F(DataCommand, CheckSaysWhatIsThereAndEndsWithThreeWhereSomethingIsBroken) 
   const std::string said = answer({"data", "check", path("data"), "data.cache=off"});
   EXPECT_SAYS(said, "12, 12 can be read, 0 cannot");
   EXPECT_SAYS(said, "2; 6 images each");
-  EXPECT_SAYS(said, "0 of the val files are among the train files");
+  EXPECT_SAYS(said, "0 val files are among the train files");
   fs::copy_file(path("data/train/cat/0.png"), path("data/val/dog/copy.png"));
   std::ofstream(path("data/val/dog/broken.png")) << "x";
   const Ended ended = lacuna_run({"data", "check", path("data"), "--json", "data.cache=off"});
@@ -56,14 +57,15 @@ TEST_F(DataCommand, CheckSaysWhatIsThereAndEndsWithThreeWhereSomethingIsBroken) 
   EXPECT_EQ(report["val_files_in_train"], 1);
 }
 
-TEST_F(DataCommand, PackedShardsTrainAsTheFolderDoes) {
+TEST_F(DataCommand, PackedShardsAndDecodedImagesTrainAsTheFolderDoes) {
   const std::string said = answer({"data", "pack", path("data"), path("packed"), "data.cache=off"});
   EXPECT_SAYS(said, "stored byte for byte");
-  EXPECT_SAYS(said, "12 images in 1 shards");
+  EXPECT_SAYS(said, "12 images in 1 shard, ");
   EXPECT_SAYS(answer({"data", "check", path("packed"), "data.cache=off"}), "6 images each");
   EXPECT_SAYS(answer({"data", "pack", path("data"), path("packed")}, 2), "holds this pack already");
-  std::string losses[2];
-  for (const char* data : {"data", "packed"}) {
+  std::map<std::string, std::string> losses;
+  for (const char* data : {"data", "packed", "decoded"}) {
+    const bool decoded = std::string(data) == "decoded";
     Words run{"pretrain",
               "method=mae",
               "model=micro",
@@ -78,18 +80,22 @@ TEST_F(DataCommand, PackedShardsTrainAsTheFolderDoes) {
               "lr=1e-3",
               "precision=f32",
               "eval.k=2",
-              "data.cache=off",
-              "data=" + path(data),
+              "data=" + path(decoded ? "data" : data),
               "out=" + path(std::string("run-") + data)};
-    EXPECT_EQ(lacuna_run(run).code, 0);
+    run.push_back("data.cache=" + (decoded ? path("cache") : "off"));
+    if (decoded) run.push_back("data.decoded_side=56");
+    const Ended ended = lacuna_run(run);
+    EXPECT_EQ(ended.code, 0);
+    EXPECT_EQ(ended.err.find("keeping 12 images decoded") != std::string::npos, decoded) << ended.err;
     std::ifstream metrics(folder_ / (std::string("run-") + data) / "metrics.jsonl");
     for (std::string line; std::getline(metrics, line);) {
       const auto record = nlohmann::json::parse(line);
-      if (record.contains("loss")) losses[data[0] == 'd' ? 0 : 1] += record["loss"].dump() + " ";
+      if (record.contains("loss")) losses[data] += record["loss"].dump() + " ";
     }
   }
-  EXPECT_FALSE(losses[0].empty());
-  EXPECT_EQ(losses[0], losses[1]);
+  EXPECT_FALSE(losses["data"].empty());
+  EXPECT_EQ(losses["data"], losses["packed"]);
+  EXPECT_EQ(losses["data"], losses["decoded"]);
 }
 
 TEST_F(DataCommand, ShowWritesAContactSheet) {
@@ -98,10 +104,17 @@ TEST_F(DataCommand, ShowWritesAContactSheet) {
                                    "image_size=32", "patch_size=8", "data.cache=off"});
   EXPECT_SAYS(said, "3 samples");
   const Image image = load_image(sheet);
-  EXPECT_EQ(image.height, 3 * (32 + 4));
-  EXPECT_EQ(image.width, 3 * (32 + 4) + 4);  // whole, view, masked
+  EXPECT_EQ(image.height, 3 * (96 + 4) + 4);  // 32 px drawn three times as large
+  EXPECT_EQ(image.width, 3 * (96 + 4) + 4);   // whole, view, masked
+  for (const char* label : {"cat", "dog"}) {
+    for (int i = 0; i < 3; ++i) std::ofstream(path("data/train/") + label + "/bad" + std::to_string(i) + ".png") << "x";
+  }
+  EXPECT_SAYS(answer({"data", "show", path("data"), "--out", sheet, "samples=18", "model=micro", "image_size=32",
+                      "patch_size=8", "data.cache=off"}),
+              "6 samples could not be read, and others took their place");
   EXPECT_SAYS(answer({"data", "show", path("data")}, 2), "--out FILE.png");
   EXPECT_SAYS(answer({"data", "paint"}, 2), "found 'paint'");
+  EXPECT_SAYS(answer({"data", "show", "--help"}), "lacuna data show PATH --out FILE.png");
 }
 
 TEST_F(DataCommand, SourcesAreMixedByWeight) {

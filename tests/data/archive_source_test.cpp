@@ -127,6 +127,32 @@ TEST_F(ArchiveTest, MembersOfOneKeyAreOneSample) {
   EXPECT_EQ(fault([&] { open("a-{000..004}.tar"); }).find("data.path"), 0u);
 }
 
+TEST_F(ArchiveTest, AListNamesMembersOfArchivesOrFilesOfAnotherFolder) {
+  write("p-0.tar", {{"images/a.png", png(1)}, {"images/b.png", png(2)}});
+  write("p-1.tar", {{"images/c.png", png(3)}, {"images/unlisted.png", png(4)}});
+  write_file_atomic(root_ / "list.csv",
+                    "image,label,caption\nc.png,7,one\nimages/a.png,,two\nc.png,7,three\nx.png,,four\n");
+  SourceConfig config{.path = (root_ / "list.csv").string(), .images = (root_ / "p-{0..1}.tar").string()};
+  const auto source = open_source(config, Split::kTrain, &notes_);
+  EXPECT_EQ(names(*source), (Strings{"p-1.tar:c.png", "p-0.tar:images/a.png", "p-0.tar:x.png"}));
+  EXPECT_EQ(source->image(0).pixels, std::vector<std::uint8_t>(36, 3));
+  EXPECT_EQ(source->image(1).pixels, std::vector<std::uint8_t>(36, 1));
+  EXPECT_EQ(source->captions(0), (Strings{"one", "three"}));
+  EXPECT_EQ(source->label(0), 7);
+  EXPECT_EQ(source->label(1), kNoLabel);
+  expect_bad(*source, 2, "no such member");
+  write_file_atomic(root_ / "wrong.txt", "nothing.png\n");
+  config.path = (root_ / "wrong.txt").string();
+  EXPECT_NE(fault([&] { open_source(config, Split::kTrain); }).find("data.images"), std::string::npos);
+
+  fs::create_directories(root_ / "elsewhere");
+  write_file_atomic(root_ / "elsewhere/c.png", png(5));
+  config = {.path = (root_ / "list.csv").string(), .images = (root_ / "elsewhere").string()};
+  EXPECT_EQ(open_source(config, Split::kTrain)->image(0).pixels, std::vector<std::uint8_t>(36, 5));
+  config.path = (root_ / "elsewhere").string();
+  EXPECT_NE(fault([&] { open_source(config, Split::kTrain); }).find("serves a list"), std::string::npos);
+}
+
 TEST_F(ArchiveTest, ATreeInAnArchiveReadsLikeAFolder) {
   write("data.tar", {{"./set/train/dog/1.png", png(1)},
                      {"./set/train/cat/1.png", png(2)},

@@ -94,7 +94,7 @@ class IndexCacheTest : public ::testing::Test {
   }
   // Replaces what the cache holds, so that a test sees whether it is asked.
   void forge() const {
-    const std::string key = text((root_ / "data").string(), "|0|0");
+    const std::string key = text((root_ / "data").string(), "|0|0|");
     const IndexCache cache(root_ / "cache");
     auto kept = cache.find(key);
     ASSERT_TRUE(kept.has_value());

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,8 @@
 #include "data/folder_listing.h"
 #include "data/jitter.h"
 #include "data/loader.h"
+#include "data/open_source.h"
+#include "data/pack.h"
 #include "io/files.h"
 #include "support/allocations.h"
 #include "support/golden_image.h"
@@ -208,39 +212,54 @@ TEST(ViewRenderer, AllocatesNothingOnceItsBuffersHaveGrown) {
   EXPECT_EQ(allocations() - before, 0);
 }
 
+// Sixteen JPEGs as files, in a tar, as both with weights, and kept decoded.
+std::map<std::string, std::unique_ptr<Source>> sources_of(const fs::path& folder) {
+  fs::create_directories(folder / "files");
+  fill_with_jpegs(folder / "files", 16);
+  const auto open = [&](const SourceConfig& config) { return open_source(config, Split::kTrain); };
+  const std::string files = folder / "files", tar = folder / "tar";
+  pack(*open({.path = files}), tar, {}, 1);
+  std::map<std::string, std::unique_ptr<Source>> sources;
+  sources["files"] = open({.path = files});
+  sources["tar"] = open({.path = tar});
+  sources["both"] = open({.path = files, .also = {tar}, .weights = {1, 3}});
+  sources["decoded"] = open({.path = files, .cache = folder / "cache", .decoded_side = 32});
+  return sources;
+}
+
 TEST(Loader, AllocatesNothingOverFiftyEpochs) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has malloc to itself";
   const TemporaryFolder folder;
-  fill_with_jpegs(folder.path(), 16);
-  const FileSource source(list_images(scan_folder(folder.path()), FolderLayout::kAny));
   AugmentConfig config = without_jitter();
   config.crop_min = 1;  // crops of one size, so that the buffers are grown after the first epochs
   config.flip = 0;
-  Loader loader(source, kTwoSizes, config, {.batch_size = 8, .threads = 1}, "");
-  loader.start(0);
-  const auto epochs = [&](int count) {
-    for (std::int64_t i = 0; i < count * loader.steps_per_epoch(); ++i) loader.next();
-  };
-  epochs(10);
-  const std::int64_t before = allocations();
-  epochs(40);
-  EXPECT_EQ(allocations() - before, 0);
+  for (const auto& [name, source] : sources_of(folder)) {
+    Loader loader(*source, kTwoSizes, config, {.batch_size = 8, .threads = 1}, "");
+    loader.start(0);
+    const auto epochs = [&](int count) {
+      for (std::int64_t i = 0; i < count * loader.steps_per_epoch(); ++i) loader.next();
+    };
+    epochs(10);
+    const std::int64_t before = allocations();
+    epochs(40);
+    EXPECT_EQ(allocations() - before, 0) << name;
+  }
 }
 
 TEST(Loader, MemoryIsFlatOverFiftyEpochs) {
   if (!testing::counts_allocations()) GTEST_SKIP() << "a sanitizer has malloc to itself";
   const TemporaryFolder folder;
-  fill_with_jpegs(folder.path(), 16);
-  const FileSource source(list_images(scan_folder(folder.path()), FolderLayout::kAny));
-  Loader loader(source, kTwoSizes, {}, {.batch_size = 8, .threads = 2}, "");
-  loader.start(0);
-  const auto epochs = [&](int count) {
-    for (std::int64_t i = 0; i < count * loader.steps_per_epoch(); ++i) loader.next();
-  };
-  epochs(25);
-  const std::int64_t before = testing::allocated_bytes();
-  epochs(25);
-  EXPECT_LT(testing::allocated_bytes() - before, 64 << 10);
+  for (const auto& [name, source] : sources_of(folder)) {
+    Loader loader(*source, kTwoSizes, {}, {.batch_size = 8, .threads = 2}, "");
+    loader.start(0);
+    const auto epochs = [&](int count) {
+      for (std::int64_t i = 0; i < count * loader.steps_per_epoch(); ++i) loader.next();
+    };
+    epochs(25);
+    const std::int64_t before = testing::allocated_bytes();
+    epochs(25);
+    EXPECT_LT(testing::allocated_bytes() - before, 64 << 10) << name;
+  }
 }
 
 }  // namespace
