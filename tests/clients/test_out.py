@@ -303,6 +303,7 @@ ROUND = [
     "run:cae_v2",
     "transformers-BeitModel",
     "transformers-Dinov2Model",
+    "transformers-Dinov2WithRegistersModel",
     "timm-vit_base_patch16_224",
     "official-beit",
 ]
