@@ -226,10 +226,12 @@ int check_command(Arguments arguments) {
 
 void pack_split(const SourceConfig& config, Split split, const std::filesystem::path& out, const PackCommandConfig& c) {
   const auto source = open_source(config, split);
+  PackConfig how = c.pack;
+  how.decode = config.decode;
   PackReport report;
   {
     SampleProgress progress("packing", source->size());
-    report = pack(*source, out, c.pack, c.threads.value_or(usable_cores()), std::ref(progress));
+    report = pack(*source, out, how, c.threads.value_or(usable_cores()), std::ref(progress));
   }
   std::cout << out.string() << ": " << report.samples << " images in " << counted(report.shards, "shard") << ", "
             << human_bytes(report.bytes) << ", read back and compared";

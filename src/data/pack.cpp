@@ -87,14 +87,19 @@ class Packing {
 
  private:
   json settings() const {
-    return {{"format", kFormat},
-            {"source_fingerprint", source_.fingerprint()},
-            {"source_samples", source_.size()},
-            {"shard_megabytes", config_.shard_megabytes},
-            {"side", config_.side},
-            {"images", config_.side == 0 ? "stored byte for byte"
-                                         : text("JPEG of quality ", config_.quality, ", 4:2:0, short side at most ",
-                                                config_.side, " (bicubic)")}};
+    json out = {{"format", kFormat},
+                {"source_fingerprint", source_.fingerprint()},
+                {"source_samples", source_.size()},
+                {"shard_megabytes", config_.shard_megabytes},
+                {"side", config_.side},
+                {"images", config_.side == 0 ? "stored byte for byte"
+                                             : text("JPEG of quality ", config_.quality, ", 4:2:0, short side at most ",
+                                                    config_.side, " (bicubic)")}};
+    if (config_.side > 0) {
+      const DecodeOptions& how = config_.decode;
+      out["decoding"] = {{"exif", how.orient}, {"gray16_scaled", how.scale_gray16}, {"bands", how.bands}};
+    }
+    return out;
   }
 
   void begin() {

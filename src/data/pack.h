@@ -19,6 +19,7 @@
 #include "base/config.h"
 #include "data/data_report.h"
 #include "data/source.h"
+#include "io/image.h"
 
 namespace lacuna {
 
@@ -26,6 +27,7 @@ struct PackConfig {
   std::int64_t shard_megabytes = 256;
   int side = 0;  // 0: files are stored byte for byte
   int quality = 95;
+  DecodeOptions decode = {};  // how `source` decodes: what is written anew has those pixels
 
   void fields(Fields& f);
 };

@@ -103,6 +103,13 @@ TEST_F(PackTest, GoesOnWhereItWasInterrupted) {
   EXPECT_EQ(report.samples, 6);
   for (const char* file : {"shard-000000.tar", "shard-000001.tar", "shard-000002.tar", "index.lacuna"})
     EXPECT_EQ(hash_file(root_ / "part" / file), hash_file(root_ / "whole" / file)) << file;
+
+  PackConfig small{.shard_megabytes = 1, .side = 400};
+  EXPECT_THROW(pack(*big, root_ / "small", small, 2, stop), std::runtime_error);
+  small.decode.orient = true;
+  EXPECT_THROW(pack(*big, root_ / "small", small, 2), Error) << "half of it is turned upright";
+  small.decode.orient = false;
+  EXPECT_EQ(pack(*big, root_ / "small", small, 2).samples, 6);
 }
 
 TEST_F(PackTest, ReencodesToTheShortSide) {
