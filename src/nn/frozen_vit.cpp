@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "nn/backbone.h"
+#include "nn/class_labels.h"
 #include "nn/foreign_vit.h"
 #include "nn/hub_cache.h"
 #include "nn/vit_resize.h"
@@ -90,6 +91,7 @@ FrozenClassifier open_classifier(const fs::path& path) {
                        .kernel = d.pixels.kernel,
                        .framing = d.pixels.framing,
                        .family = opened.named.family->name,
+                       .labels = read_class_labels(opened.file.path().parent_path(), d.measures.head.classes),
                        .notes = d.notes};
   fill(opened, named_tensors(*out.model));
   out.model->eval();

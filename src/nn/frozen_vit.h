@@ -52,6 +52,7 @@ struct FrozenClassifier {
   Kernel kernel = Kernel::kBicubic;
   Framing framing = {};
   std::string family;
+  std::vector<std::string> labels;  // of the classes; empty where they have none
   std::vector<std::string> notes;
 };
 FrozenClassifier open_classifier(const std::filesystem::path& path);

@@ -36,6 +36,7 @@ PortableVit from_frozen(const FrozenVit& frozen) {
                   .framing = frozen.framing,
                   .tensors = detached(named_tensors(*frozen.vit, "vit.", /*buffers=*/true)),
                   .own = {},
+                  .labels = {},
                   .notes = frozen.notes};
   if (frozen.projection) out.tensors.emplace_back("projection.weight", frozen.projection->weight.detach());
   return out;
@@ -52,6 +53,7 @@ PortableVit portable(const Backbone& backbone) {
           .framing = {},
           .tensors = detached(named_tensors(*backbone.vit, "vit.", /*buffers=*/true)),
           .own = backbone.config,
+          .labels = {},
           .notes = {}};
 }
 
@@ -68,12 +70,14 @@ PortableVit open_portable(const fs::path& path, bool with_head) {
           .framing = whole.framing,
           .tensors = detached(named_tensors(*whole.model, "", /*buffers=*/true)),
           .own = {},
+          .labels = whole.labels,
           .notes = whole.notes};
 }
 
 void drop_head(PortableVit& net) {
   std::erase_if(net.tensors, [](const auto& t) { return !t.first.starts_with("vit."); });
   net.head = {};
+  net.labels.clear();
   net.embed = 0;
 }
 

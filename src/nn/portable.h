@@ -23,6 +23,7 @@ struct PortableVit {
   Framing framing = {};
   NamedTensors tensors;  // "vit.…" with fixed positions, "projection.weight", "fc_norm.…", "head.…", "attention_pool.…"
   std::optional<BackboneConfig> own;  // of a network of ours: what an export keeps beside timm's words
+  std::vector<std::string> labels;    // of the classes; empty where they have none
   std::vector<std::string> notes;     // what had to be assumed when it was opened
 };
 

@@ -50,6 +50,7 @@ PortableVit vision_of(const PortableClip& clip) {
                   .kernel = clip.config.kernel,
                   .tensors = {},
                   .own = {},
+                  .labels = {},
                   .notes = clip.notes};
   for (auto [name, tensor] : clip.tensors) {
     if (replace_start(name, "vision.", "vit.") || replace_start(name, "vision_projection.", "projection."))

@@ -89,22 +89,24 @@ double crop_share(int64_t side, int64_t resized) {
 Json config_json(const PortableVit& net) {
   const VitConfig& c = net.vit;
   const Json arguments = model_arguments(net);
-  return {{"architecture", architecture(c)},
-          {"num_classes", net.head.classes},
-          {"num_features", c.width},
-          {"global_pool", arguments["global_pool"]},
-          {"model_args", arguments},
-          {"pretrained_cfg",
-           {{"input_size", {3, c.image_side, c.image_side}},
-            {"fixed_input_size", true},
-            {"interpolation", name_of(kKernels, net.kernel)},
-            {"crop_pct", crop_share(c.image_side, net.framing.resized)},
-            {"crop_mode", crop_mode(net.framing.fit)},
-            {"mean", net.stats.mean},
-            {"std", net.stats.std},
-            {"num_classes", net.head.classes},
-            {"first_conv", "patch_embed.proj"},
-            {"classifier", "head"}}}};
+  Json out = {{"architecture", architecture(c)},
+              {"num_classes", net.head.classes},
+              {"num_features", c.width},
+              {"global_pool", arguments["global_pool"]},
+              {"model_args", arguments},
+              {"pretrained_cfg",
+               {{"input_size", {3, c.image_side, c.image_side}},
+                {"fixed_input_size", true},
+                {"interpolation", name_of(kKernels, net.kernel)},
+                {"crop_pct", crop_share(c.image_side, net.framing.resized)},
+                {"crop_mode", crop_mode(net.framing.fit)},
+                {"mean", net.stats.mean},
+                {"std", net.stats.std},
+                {"num_classes", net.head.classes},
+                {"first_conv", "patch_embed.proj"},
+                {"classifier", "head"}}}};
+  if (!net.labels.empty()) out["label_names"] = net.labels;
+  return out;
 }
 
 }  // namespace

@@ -149,9 +149,9 @@ Json sizes_json(const PortableVit& net) {
           {"patch_size", c.patch_side}};
 }
 
-void add_classes(Json& out, int64_t classes) {
-  for (int64_t i = 0; i < classes; ++i) {
-    const std::string name = text("class_", i);
+void add_classes(Json& out, const PortableVit& net) {
+  for (int64_t i = 0; i < net.head.classes; ++i) {
+    const std::string name = net.labels.empty() ? text("class_", i) : net.labels.at(static_cast<size_t>(i));
     out["id2label"][std::to_string(i)] = name;
     out["label2id"][name] = i;
   }
@@ -275,7 +275,7 @@ void write_transformers_folder(const fs::path& folder, PortableVit net, at::Scal
   write_json_atomic(folder / "preprocessor_config.json", processor_json(processor));
   Json config = sizes_json(net);
   config.update(own_json(net));
-  add_classes(config, net.head.classes);
+  add_classes(config, net);
   write_json_atomic(folder / "config.json", config);
 }
 

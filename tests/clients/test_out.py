@@ -267,6 +267,8 @@ def test_a_classifier(name, target, workshop, tmp_path):
     )
     for network in networks:
         support.assert_close(logits(network.double(), pixels), expected, support.F64, type(network).__name__)
+    if isinstance(source, hf.PreTrainedModel):
+        assert networks[0].config.id2label == source.config.id2label
 
 
 def text_features(network, ids):

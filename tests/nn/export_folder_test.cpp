@@ -7,6 +7,8 @@
 
 #include <set>
 
+#include "base/error.h"
+#include "io/files.h"
 #include "nn/clip_towers.h"
 #include "nn/frozen_vit.h"
 #include "nn/init.h"
@@ -261,6 +263,59 @@ TEST(ExportFolder, WhatATargetTakesComputesTheSameThere) {
     }
   }
   EXPECT_EQ(written, 108);
+}
+
+TEST(ExportFolder, RegistersGoAlong) {
+  const at::NoGradGuard no_grad;
+  for (const Positions positions : {Positions::kNone, Positions::kSinCos, Positions::kLearned}) {
+    for (const bool class_token : {true, false}) {
+      VitConfig c = micro();
+      c.hidden = 4 * c.width;  // DINOv2 takes whole ratios
+      c.registers = 3;
+      c.positions = positions;
+      c.class_token = class_token;
+      const Backbone net = filled(c);
+      const TemporaryFolder folder;
+      write_timm_folder(folder / "timm", portable(net));
+      EXPECT_LT(deviation(features(open_backbone(folder / "timm").vit), features(net.vit)), 1e-5);
+      EXPECT_EQ(why_not_transformers(portable(net)).empty(), class_token);
+      if (!class_token) continue;
+      write_transformers_folder(folder / "hf", portable(net));
+      EXPECT_LT(deviation(features(open_backbone(folder / "hf").vit), features(net.vit)), 1e-5);
+      EXPECT_TRUE(TensorFile(folder / "hf/model.safetensors").has("embeddings.mask_token"));
+    }
+  }
+}
+
+TEST(ExportFolder, NamesOfClassesGoAlong) {
+  const std::vector<std::string> labels = {"cat", "a \"dog\", or two", "caf\xC3\xA9"};
+  PortableVit net = portable(filled(micro()));
+  net.own.reset();
+  net.head.classes = 3;
+  net.tensors.emplace_back("head.weight", at::ones({3, 32}));
+  net.tensors.emplace_back("head.bias", at::ones({3}));
+  net.labels = labels;
+  const TemporaryFolder folder;
+  write_timm_folder(folder / "timm", net);
+  EXPECT_EQ(open_portable(folder / "timm").labels, labels);
+  write_transformers_folder(folder / "hf", open_portable(folder / "timm"));
+  EXPECT_EQ(open_portable(folder / "hf").labels, labels);
+  Json config = read_json(folder / "hf/config.json");
+  EXPECT_EQ(config["label2id"]["cat"], 0);
+  for (const auto& [wrong, reason] :
+       {std::pair<Json, std::string>({{"0", "cat"}}, "names 1 classes, but the classifier has 3"),
+        std::pair<Json, std::string>({{"0", "cat"}, {"1", "dog"}, {"7", "cow"}}, "expected a name for class 2"),
+        std::pair<Json, std::string>({{"0", "cat"}, {"1", 5}, {"2", "cow"}}, "a name for class 1, found number")}) {
+    config["id2label"] = wrong;
+    write_json_atomic(folder / "hf/config.json", config);
+    try {
+      open_classifier(folder / "hf");
+      ADD_FAILURE() << wrong;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("'id2label'"), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(ExportFolder, OurOwnFileKeepsTheConfigurationAndEveryBit) {
