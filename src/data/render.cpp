@@ -146,6 +146,8 @@ std::vector<Image> render_views(const Image& image, const AugmentConfig& config,
                                 std::uint64_t seed, std::uint64_t epoch, std::uint64_t sample) {
   std::vector<Image> rendered;
   std::vector<std::uint8_t*> places;
+  rendered.reserve(views.size());
+  places.reserve(views.size());
   for (const ViewSpec& view : views) rendered.emplace_back(view.side, view.side);
   for (Image& view : rendered) places.push_back(view.pixels.data());
   ImageReader reader;

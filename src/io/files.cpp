@@ -72,10 +72,10 @@ std::string json_fault(const nlohmann::json::exception& fault) {
 
 // Of the whole pages of `part`; a hint, so that a refusal changes nothing.
 void advise(std::span<const std::byte> part, int advice) {
-  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto first = reinterpret_cast<std::uintptr_t>(part.data()), last = first + part.size();
-  const std::uintptr_t from = (first + page - 1) / page * page, to = last / page * page;
-  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, advice);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t before = (page - reinterpret_cast<std::uintptr_t>(part.data()) % page) % page;
+  if (part.size() < before + page) return;
+  ::madvise(const_cast<std::byte*>(part.data()) + before, (part.size() - before) / page * page, advice);
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ const DTypeRow& row_of(DType dtype) {
 // Up to three names, for a message.
 std::string nearest_names(const std::string& wanted, const std::vector<std::string>& names) {
   std::vector<std::pair<std::size_t, const std::string*>> ranked;
+  ranked.reserve(names.size());
   for (const std::string& name : names) ranked.emplace_back(edit_distance(wanted, name), &name);
   const std::size_t count = std::min<std::size_t>(3, ranked.size());
   std::partial_sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count), ranked.end(),
