@@ -46,7 +46,7 @@ std::string timm_name(const VitConfig& c) {
 
 std::string why_not_own_tower(const ClipConfig& c) {
   const VitConfig& v = c.vision;
-  if (const std::string reason = why_not_plain(v); !reason.empty()) return reason;
+  if (std::string reason = why_not_plain(v); !reason.empty()) return reason;
   if (v.registers > 0) return "OpenCLIP's vision tower has no registers";
   if (v.relative_bias != RelativeBiasKind::kNone) return "OpenCLIP's vision tower has no relative position bias";
   if (!v.class_token || !v.final_norm) return "OpenCLIP's vision tower has a class token and a final norm";

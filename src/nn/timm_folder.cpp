@@ -113,7 +113,7 @@ Json config_json(const PortableVit& net) {
 
 std::string why_not_timm(const PortableVit& net) {
   const VitConfig& c = net.vit;
-  if (const std::string reason = why_not_plain(c); !reason.empty()) return reason;
+  if (std::string reason = why_not_plain(c); !reason.empty()) return reason;
   if (net.head.pool == Pool::kAttention) return "the attention pooling of this network is not written as timm's";
   if (net.head.norm && c.final_norm) return "timm's networks have one norm after the blocks, this one has two";
   if (is_beit(c)) return why_not_beit(c, net.head.norm);

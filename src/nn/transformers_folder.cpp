@@ -213,7 +213,7 @@ std::string transformers_class(const PortableVit& net) {
 }
 
 std::string why_not_transformers(const PortableVit& net) {
-  if (const std::string reason = why_not_plain(net.vit); !reason.empty()) return reason;
+  if (std::string reason = why_not_plain(net.vit); !reason.empty()) return reason;
   if (net.framing.fit == Fit::kPad)
     return "transformers' image processors for ViTs do not pad images to a square, as this network's does; use --to "
            "timm";
