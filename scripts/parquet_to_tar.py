@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Turns Parquet files with images, as Hugging Face's data sets store them, into tar shards that Lacuna reads.
 
-    python3 -m venv /tmp/arrow && /tmp/arrow/bin/pip install pyarrow
-    /tmp/arrow/bin/python scripts/parquet_to_tar.py OUT FILE.parquet …
+    python3 -m venv .venv-arrow && .venv-arrow/bin/pip install pyarrow
+    .venv-arrow/bin/python scripts/parquet_to_tar.py OUT FILE.parquet …
 
 An image column holds structs with the field `bytes`; its bytes go into the shards as they are. A column of whole
 numbers called label (or cls, class) becomes KEY.cls, one of text called caption (or text) KEY.txt. Which columns were
