@@ -123,7 +123,8 @@ TensorFile TensorFile::within(const std::string& prefix) const {
 }
 
 void TensorFile::let_go(const std::string& name) const {
-  for (const auto& file : table_.files) file->let_go(at(name).data);
+  const std::span<const std::byte> data = at(name).data;
+  for (const auto& file : table_.files) file->let_go(data);
 }
 
 const TensorInfo& TensorFile::at(const std::string& name) const {

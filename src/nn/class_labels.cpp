@@ -5,15 +5,11 @@
 
 #include "base/error.h"
 #include "io/files.h"
+#include "nn/json_reader.h"
 
 namespace lacuna {
-namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::uint64_t kMaxConfigBytes = 16u << 20;
-
-}  // namespace
 
 std::vector<std::string> read_class_labels(const std::filesystem::path& folder, std::int64_t classes) {
   const std::filesystem::path file = folder / "config.json";

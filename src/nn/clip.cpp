@@ -16,7 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::size_t kMaxConfigBytes = 16u << 20;
 constexpr int64_t kOldEndId = 2;  // that early configurations of transformers carry by mistake
 
 // The fallbacks are transformers' own: save_pretrained may leave out what equals them.

@@ -17,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::uint64_t kMaxConfigBytes = 16u << 20;
 constexpr int64_t kMaxDepth = 1024;
 
 double about_parameters(const TextConfig& c) {

@@ -3,6 +3,7 @@
 // fallback; every other fault throws Error that names file, key, expected and found.
 
 #include <array>
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,6 +11,8 @@
 #include "nn/layers.h"
 
 namespace lacuna {
+
+inline constexpr std::uint64_t kMaxConfigBytes = 16u << 20;  // of a configuration
 
 class JsonReader {
  public:

@@ -12,8 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMaxConfigBytes = 16u << 20;
-
 void read_config(const fs::path& folder, VitConfig& c, std::vector<std::string>& notes) {
   const fs::path path = folder / "config.json";
   if (!fs::exists(path)) {

@@ -11,6 +11,7 @@ import torch
 from open_clip.model import CLIP, CustomTextCLIP, convert_weights_to_fp16
 from open_clip.push_to_hf_hub import save_for_hf
 
+import models_timm
 import support
 from support import Features, Model
 
@@ -70,13 +71,7 @@ def compute(network, pixels):
 def compute_trunk(network, pixels):
     trunk = network.visual.trunk
     projected, layers = support.watch(trunk.blocks, lambda: network.encode_image(pixels))
-    return Features(
-        layers,
-        trunk.norm(layers[-1]),
-        prefix=trunk.num_prefix_tokens,
-        class_token=getattr(trunk, "cls_token", None) is not None,
-        projected=projected,
-    )
+    return models_timm.features_of(trunk, layers, projected)
 
 
 FAMILY = "CLIP (OpenAI, OpenCLIP)"

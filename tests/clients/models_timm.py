@@ -23,14 +23,19 @@ def save_both(network, folder):
     return folder
 
 
-def compute(network, pixels):
-    _, layers = support.watch(network.blocks, lambda: network.forward_features(pixels))
+def features_of(network, layers, projected=None):
     return Features(
         layers,
         network.norm(layers[-1]),
         prefix=network.num_prefix_tokens,
         class_token=getattr(network, "cls_token", None) is not None,
+        projected=projected,
     )
+
+
+def compute(network, pixels):
+    _, layers = support.watch(network.blocks, lambda: network.forward_features(pixels))
+    return features_of(network, layers)
 
 
 def model(architecture, family="ViT or BEiT (timm)", name=None, tolerance=support.F64, **arguments):

@@ -19,6 +19,19 @@ HALF = ([0.5, 0.5, 0.5], [0.5, 0.5, 0.5])
 # Relative to the largest of 1 and the root mean square of what is expected.
 F64, F32 = 1e-9, 1e-5
 
+# Settings of a run that takes a moment.
+SMALL_RUN = [
+    "model=micro",
+    "data=shapes",
+    "data.size=64",
+    "data.side=32",
+    "image_size=32",
+    "patch_size=8",
+    "batch_size=8",
+    "precision=f32",
+    "threads=1",
+]
+
 
 def random_image(height, width, seed):
     """Smooth colours with grain, so that resizing and normalising both show."""

@@ -49,30 +49,24 @@ def test_the_client_finds_it_there_too(cache):
     )
 
 
-def test_absent_ones_are_named_with_the_way_to_fetch_them(cache, workshop, tmp_path):
-    images, _ = workshop.images(32)
-    said = support.lacuna(
+def refusal(name, cache, workshop, tmp_path):
+    """What embed says of a name that does not open."""
+    return support.lacuna(
         "embed",
-        "google/vit-other",
-        images,
+        name,
+        workshop.images(32)[0],
         "--out",
         tmp_path / "f.npz",
         code=2,
         environment=environment(HF_HUB_CACHE=str(cache)),
     )
-    assert "hf download google/vit-other" in said
+
+
+def test_absent_ones_are_named_with_the_way_to_fetch_them(cache, workshop, tmp_path):
+    assert "hf download google/vit-other" in refusal("google/vit-other", cache, workshop, tmp_path)
 
 
 def test_a_snapshot_without_weights_is_told_apart(cache, workshop, tmp_path):
     (cache / "models--google--vit-micro" / "snapshots" / HASH / "model.safetensors").unlink()
-    images, _ = workshop.images(32)
-    said = support.lacuna(
-        "embed",
-        "google/vit-micro",
-        images,
-        "--out",
-        tmp_path / "f.npz",
-        code=2,
-        environment=environment(HF_HUB_CACHE=str(cache)),
-    )
+    said = refusal("google/vit-micro", cache, workshop, tmp_path)
     assert "hf download google/vit-micro" in said and "weights" in said

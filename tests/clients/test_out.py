@@ -19,18 +19,10 @@ import support
 from conftest import MODELS
 
 TINY = [
-    "model=micro",
-    "data=shapes",
-    "data.size=64",
-    "data.side=32",
-    "image_size=32",
-    "patch_size=8",
-    "batch_size=8",
+    *support.SMALL_RUN,
     "lr=1e-2",
     "eval.every=0",
     "log.pictures=0",
-    "precision=f32",
-    "threads=1",
     "seed=1",
     "duration=3 steps",
 ]

@@ -9,15 +9,7 @@ import models_official
 import support
 
 STEP = [
-    "model=micro",
-    "data=shapes",
-    "data.size=64",
-    "data.side=32",
-    "image_size=32",
-    "patch_size=8",
-    "batch_size=8",
-    "precision=f32",
-    "threads=1",
+    *support.SMALL_RUN,
     "mask.min_block=2",
     "trace.steps=1",
     "trace.gradients=false",

@@ -21,16 +21,12 @@ namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::bytes_of;
 using testing::same_pixels;
 using testing::sha256;
 using testing::shared_folder;
 using testing::SmallTiff;
 using testing::tiff_bytes;
-
-std::vector<std::uint8_t> bytes_of(const fs::path& path) {
-  const std::string content = read_file(path, 1 << 28);
-  return {content.begin(), content.end()};
-}
 
 // width x height pixels of `channels` channels, each sample different.
 SmallTiff numbered(int channels, int bits) {

@@ -25,16 +25,12 @@ namespace lacuna {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::bytes_of;
 using testing::golden_image;
 using testing::same_pixels;
 using testing::sha256;
 using testing::shared_folder;
 using testing::TemporaryFolder;
-
-std::vector<std::uint8_t> bytes_of(const fs::path& path) {
-  const std::string content = read_file(path, 1 << 28);
-  return {content.begin(), content.end()};
-}
 
 bool is_supported(const std::string& format) {
   return format == "JPEG" || format == "MPO" || format == "PNG" || format == "WEBP" || format == "GIF" ||

@@ -6,14 +6,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
+#include "io/files.h"
 #include "io/image.h"
 #include "io/resize.h"
 #include "io/tensor_file.h"
 
 namespace lacuna::testing {
+
+inline std::vector<std::uint8_t> bytes_of(const std::filesystem::path& path) {
+  const std::string content = read_file(path, 1 << 28);
+  return {content.begin(), content.end()};
+}
 
 // A gray [H, W] tensor becomes three equal channels.
 inline Image golden_image(const TensorFile& file, const std::string& key) {
