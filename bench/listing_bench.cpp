@@ -12,7 +12,7 @@
 #include <fstream>
 #include <string>
 
-#include "data/open_source.h"
+#include "data/source/open_source.h"
 
 namespace lacuna {
 namespace {

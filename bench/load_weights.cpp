@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 
 namespace {
 

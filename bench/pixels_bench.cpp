@@ -23,11 +23,11 @@
 #include <string>
 #include <vector>
 
-#include "data/decoded_source.h"
 #include "data/loader.h"
-#include "data/open_source.h"
-#include "data/render.h"
-#include "io/resize_passes.h"
+#include "data/source/decoded_source.h"
+#include "data/source/open_source.h"
+#include "data/view/render.h"
+#include "io/image/resize_passes.h"
 
 // After <cstdio>, which it needs.
 #include <jpeglib.h>

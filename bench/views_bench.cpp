@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include "data/open_source.h"
-#include "data/render.h"
+#include "data/source/open_source.h"
+#include "data/view/render.h"
 
 namespace lacuna {
 namespace {

@@ -35,14 +35,14 @@ if(LACUNA_CCACHE)
   endif()
 endif()
 
-# lacuna_layer(NAME [TORCH] [FOLDER folder] LINK ...): one static library from src/<folder>/*.cpp.
+# lacuna_layer(NAME [TORCH] [FOLDER folder] LINK ...): one static library from the .cpp files under src/<folder>.
 # TORCH layers share one precompiled header, the one umbrella include of LibTorch (src/nn/torch.h).
 function(lacuna_layer NAME)
   cmake_parse_arguments(ARG "TORCH" "FOLDER" "LINK" ${ARGN})
   if(NOT ARG_FOLDER)
     set(ARG_FOLDER ${NAME})
   endif()
-  file(GLOB SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${ARG_FOLDER}/*.cpp)
+  file(GLOB_RECURSE SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${ARG_FOLDER}/*.cpp)
   list(FILTER SOURCES EXCLUDE REGEX "/main\\.cpp$")
   add_library(lacuna_${NAME} STATIC ${SOURCES})
   set_target_properties(lacuna_${NAME} PROPERTIES LINKER_LANGUAGE CXX)

@@ -4,9 +4,9 @@
 
 #include <fstream>
 
-#include "io/safetensors.h"
+#include "io/tensor/safetensors.h"
 #include "nn/clip.h"
-#include "nn/foreign_vit.h"
+#include "nn/weights/foreign_vit.h"
 #include "support/temporary_folder.h"
 #include "target.h"
 

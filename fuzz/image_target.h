@@ -7,7 +7,7 @@
 #include <span>
 
 #include "base/error.h"
-#include "io/decoders.h"
+#include "io/image/decoders.h"
 
 namespace lacuna::fuzz {
 

@@ -1,9 +1,8 @@
 // fuzz: io
 // A pickle and the walk over its values, beside one storage of 64 bytes.
 
-#include "io/pickle.h"
-
-#include "io/torch_tree.h"
+#include "io/tensor/pickle.h"
+#include "io/tensor/torch_tree.h"
 #include "support/torch_bytes.h"
 #include "target.h"
 

@@ -1,6 +1,5 @@
 // fuzz: io
-#include "io/safetensors.h"
-
+#include "io/tensor/safetensors.h"
 #include "target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -1,11 +1,10 @@
 // fuzz: data
 // An index that came with somebody's data: refused, or sound in every column.
 
-#include "data/sample_table.h"
-
 #include <cstdlib>
 #include <string_view>
 
+#include "data/source/sample_table.h"
 #include "target.h"
 
 namespace {

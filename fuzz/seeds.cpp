@@ -4,9 +4,9 @@
 #include <iostream>
 
 #include "base/error.h"
-#include "data/sample_table.h"
-#include "io/safetensors.h"
+#include "data/source/sample_table.h"
 #include "io/tar.h"
+#include "io/tensor/safetensors.h"
 #include "support/torch_bytes.h"
 
 namespace lacuna {

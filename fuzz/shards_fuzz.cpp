@@ -1,11 +1,10 @@
 // fuzz: io
 // The index of shards, beside two shards with the tensors a, b and c.
 
-#include "io/shards.h"
-
 #include <fstream>
 
-#include "io/safetensors.h"
+#include "io/tensor/safetensors.h"
+#include "io/tensor/shards.h"
 #include "support/temporary_folder.h"
 #include "target.h"
 

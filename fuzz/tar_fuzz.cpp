@@ -1,12 +1,11 @@
 // fuzz: io
 // Every member that a hostile archive claims must lie inside it, and the reader must end.
 
-#include "io/tar.h"
-
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
+#include "io/tar.h"
 #include "target.h"
 
 namespace {

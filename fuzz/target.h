@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 
 namespace lacuna::fuzz {
 

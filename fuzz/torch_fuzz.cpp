@@ -1,9 +1,9 @@
 // fuzz: io
 // Whole torch checkpoints and TorchScript archives, as a file is read: by what it begins with.
 
-#include "io/foreign_format.h"
-#include "io/torch_file.h"
-#include "io/zip.h"
+#include "io/tensor/foreign_format.h"
+#include "io/tensor/torch_file.h"
+#include "io/tensor/zip.h"
 #include "target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

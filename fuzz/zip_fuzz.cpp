@@ -1,6 +1,5 @@
 // fuzz: io
-#include "io/zip.h"
-
+#include "io/tensor/zip.h"
 #include "target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

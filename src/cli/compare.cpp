@@ -13,13 +13,13 @@
 #include "cli/command_line.h"
 #include "cli/run_config.h"
 #include "cli/tables.h"
-#include "data/index_cache.h"
-#include "data/joined_source.h"
+#include "data/source/index_cache.h"
+#include "data/source/joined_source.h"
 #include "eval/view_stream.h"
 #include "io/files.h"
 #include "nn/backbone.h"
 #include "nn/shapes.h"
-#include "nn/weight_file.h"
+#include "nn/weights/weight_file.h"
 #include "train/device.h"
 
 namespace lacuna {

@@ -9,8 +9,8 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/run.h"
-#include "data/augment.h"
-#include "io/png_writer.h"
+#include "data/view/augment.h"
+#include "io/image/png_writer.h"
 #include "mim/pictures.h"
 #include "train/batch.h"
 

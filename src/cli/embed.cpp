@@ -12,8 +12,8 @@
 #include "base/signals.h"
 #include "cli/command_line.h"
 #include "cli/run_config.h"
-#include "data/index_cache.h"
-#include "data/joined_source.h"
+#include "data/source/index_cache.h"
+#include "data/source/joined_source.h"
 #include "io/files.h"
 #include "train/device.h"
 

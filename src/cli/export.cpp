@@ -9,8 +9,8 @@
 #include "cli/export_card.h"
 #include "cli/export_source.h"
 #include "io/files.h"
-#include "nn/export_folder.h"
-#include "nn/hub_cache.h"
+#include "nn/weights/export_folder.h"
+#include "nn/weights/hub_cache.h"
 
 namespace lacuna {
 namespace {

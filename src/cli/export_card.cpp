@@ -10,9 +10,9 @@
 #include "cli/version.h"
 #include "io/files.h"
 #include "methods/methods.h"
-#include "nn/export_folder.h"
-#include "nn/hub_cache.h"
-#include "nn/preprocessing.h"
+#include "nn/weights/export_folder.h"
+#include "nn/weights/hub_cache.h"
+#include "nn/weights/preprocessing.h"
 
 namespace lacuna {
 namespace {

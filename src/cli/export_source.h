@@ -8,7 +8,7 @@
 #include <string>
 
 #include "cli/run_config.h"
-#include "nn/portable_clip.h"
+#include "nn/weights/portable_clip.h"
 
 namespace lacuna {
 

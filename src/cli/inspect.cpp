@@ -13,11 +13,11 @@
 #include "eval/view_stream.h"
 #include "io/files.h"
 #include "nn/backbone.h"
-#include "nn/model_facts.h"
 #include "nn/shapes.h"
-#include "nn/tensor_stats.h"
-#include "nn/vit_fields.h"
-#include "nn/weight_file.h"
+#include "nn/weights/model_facts.h"
+#include "nn/weights/tensor_stats.h"
+#include "nn/weights/vit_fields.h"
+#include "nn/weights/weight_file.h"
 #include "train/checkpoint.h"
 
 namespace lacuna {

@@ -9,7 +9,7 @@
 #include "cli/run_card.h"
 #include "cli/run_init.h"
 #include "cli/version.h"
-#include "data/augment.h"
+#include "data/view/augment.h"
 #include "eval/evaluators.h"
 #include "io/files.h"
 #include "methods/methods.h"

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "base/suggest.h"
-#include "data/index_cache.h"
+#include "data/source/index_cache.h"
 #include "methods/methods.h"
 
 namespace lacuna {

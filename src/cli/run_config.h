@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "data/open_source.h"
-#include "data/tokenizer.h"
+#include "data/source/open_source.h"
+#include "data/text/tokenizer.h"
 #include "methods/recipe.h"
 
 namespace lacuna {

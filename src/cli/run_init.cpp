@@ -5,9 +5,9 @@
 
 #include "base/error.h"
 #include "cli/export_source.h"
-#include "nn/portable.h"
 #include "nn/shapes.h"
-#include "nn/vit_fields.h"
+#include "nn/weights/portable.h"
+#include "nn/weights/vit_fields.h"
 
 namespace lacuna {
 namespace {

@@ -1,4 +1,4 @@
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -13,9 +13,9 @@
 #include "base/rng.h"
 #include "cli/commands.h"
 #include "cli/run_config.h"
-#include "data/text_file.h"
-#include "data/tokenizer_bytes.h"
-#include "data/unicode.h"
+#include "data/source/text_file.h"
+#include "data/text/tokenizer_bytes.h"
+#include "data/text/unicode.h"
 #include "io/files.h"
 
 namespace lacuna {
@@ -49,7 +49,8 @@ struct TrainTokenizerConfig {
   }
 };
 
-// A text file with tabs in its first line is a list of images (data/list_file.h); any other has a caption in each line.
+// A text file with tabs in its first line is a list of images (data/source/list_file.h); any other has a caption in
+// each line.
 bool is_caption_file(const DataConfig& data) {
   const fs::path path = data.path;
   if (data.kind != SourceKind::kAuto || path.extension() != ".txt" || !fs::is_regular_file(path)) return false;

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "data/parallel.h"
-#include "data/unicode.h"
+#include "data/text/unicode.h"
 #include "io/files.h"
 
 namespace lacuna {

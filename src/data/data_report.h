@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/source.h"
+#include "data/source/source.h"
 
 namespace lacuna {
 

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/render.h"
+#include "data/view/render.h"
 
 namespace lacuna {
 namespace {

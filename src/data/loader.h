@@ -20,8 +20,8 @@
 
 #include "data/quarantine.h"
 #include "data/sampler.h"
-#include "data/source.h"
-#include "data/view.h"
+#include "data/source/source.h"
+#include "data/view/view.h"
 
 namespace lacuna {
 

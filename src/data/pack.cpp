@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/archive_listing.h"
 #include "data/parallel.h"
-#include "data/portable_index.h"
-#include "data/text_file.h"
+#include "data/source/archive_listing.h"
+#include "data/source/portable_index.h"
+#include "data/source/text_file.h"
 #include "io/files.h"
-#include "io/jpeg_writer.h"
-#include "io/resize.h"
+#include "io/image/jpeg_writer.h"
+#include "io/image/resize.h"
 #include "io/tar.h"
 
 namespace lacuna {

@@ -18,8 +18,8 @@
 
 #include "base/config.h"
 #include "data/data_report.h"
-#include "data/source.h"
-#include "io/image.h"
+#include "data/source/source.h"
+#include "io/image/image.h"
 
 namespace lacuna {
 

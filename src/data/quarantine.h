@@ -10,7 +10,7 @@
 #include <string>
 #include <unordered_set>
 
-#include "data/source.h"
+#include "data/source/source.h"
 
 namespace lacuna {
 

@@ -15,7 +15,7 @@
 #include <span>
 #include <vector>
 
-#include "data/source.h"
+#include "data/source/source.h"
 
 namespace lacuna {
 

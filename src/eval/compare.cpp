@@ -6,7 +6,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "data/framed_view.h"
+#include "data/view/framed_view.h"
 #include "eval/taps.h"
 #include "train/batch.h"
 

@@ -5,10 +5,10 @@
 #include <utility>
 #include <vector>
 
-#include "data/source.h"
+#include "data/source/source.h"
 #include "nn/frozen_vit.h"
-#include "nn/tensor_stats.h"
-#include "nn/weights.h"
+#include "nn/weights/tensor_stats.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/config.h"
-#include "data/source.h"
+#include "data/source/source.h"
 #include "eval/taps.h"
 #include "io/row_file.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/config.h"
-#include "data/source.h"
+#include "data/source/source.h"
 #include "eval/view_batches.h"
 #include "nn/backbone.h"
 
@@ -48,9 +48,9 @@ struct Features {
 };
 
 // Runs on the device that holds the backbone's weights, whose state, mode and gradients stay as they are. The rows are
-// in the source's order, the view is the evaluation transform (data/augment.h), and the result does not depend on the
-// number of threads. Samples that cannot be decoded are left out; Error(kBadData) when they are more than
-// max(1, max_bad_share of the samples) or all. Error when a feature is not finite.
+// in the source's order, the view is the evaluation transform (data/view/augment.h), and the result does not depend on
+// the number of threads. Samples that cannot be decoded are left out; Error(kBadData) when they are more than max(1,
+// max_bad_share of the samples) or all. Error when a feature is not finite.
 Features extract_features(const Backbone& backbone, const Source& source, const FeatureConfig& config,
                           const EvalProgress& progress = nullptr);
 

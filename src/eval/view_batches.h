@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "data/source.h"
+#include "data/source/source.h"
 #include "eval/view_stream.h"
 
 namespace lacuna {

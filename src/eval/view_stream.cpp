@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "data/framed_view.h"
+#include "data/view/framed_view.h"
 
 namespace lacuna {
 

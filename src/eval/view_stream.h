@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "base/config.h"
-#include "data/source.h"
-#include "io/framing.h"
-#include "io/image.h"
-#include "io/resize.h"
+#include "data/source/source.h"
+#include "io/image/framing.h"
+#include "io/image/image.h"
+#include "io/image/resize.h"
 
 namespace lacuna {
 

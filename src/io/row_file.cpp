@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "io/array_layout.h"
 #include "io/files.h"
+#include "io/tensor/array_layout.h"
 #include "io/work_file.h"
 
 namespace lacuna {

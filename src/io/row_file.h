@@ -8,7 +8,7 @@
 //   jsonl        {"name": …, ARRAY: [ … ]} a line
 //
 // Numbers in text are the shortest that read back as the same float; NaN is `nan` in csv and null in jsonl.
-// Non-goals: rows in another order than they come; reading (io/tensor_file.h reads safetensors).
+// Non-goals: rows in another order than they come; reading (io/tensor/tensor_file.h reads safetensors).
 
 #include <filesystem>
 #include <functional>
@@ -19,7 +19,7 @@
 #include <string>
 #include <vector>
 
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 
 namespace lacuna {
 

@@ -4,7 +4,7 @@
 #include <sstream>
 
 #include "methods/methods.h"
-#include "nn/vit_fields.h"
+#include "nn/weights/vit_fields.h"
 
 namespace lacuna {
 namespace {

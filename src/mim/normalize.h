@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "base/config.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "train/ramp.h"
 
 namespace lacuna {

@@ -5,8 +5,8 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "io/png_writer.h"
-#include "io/resize.h"
+#include "io/image/png_writer.h"
+#include "io/image/resize.h"
 
 namespace lacuna {
 namespace {

@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "io/image.h"
+#include "io/image/image.h"
 #include "mim/method.h"
 
 namespace lacuna {

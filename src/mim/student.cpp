@@ -1,7 +1,7 @@
 #include "mim/student.h"
 
 #include "base/error.h"
-#include "nn/vit_fields.h"
+#include "nn/weights/vit_fields.h"
 
 namespace lacuna {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/view.h"
+#include "data/view/view.h"
 #include "mim/head.h"
 #include "mim/loss.h"
 #include "mim/pixels.h"

@@ -1,6 +1,6 @@
 #include "mim/text_student.h"
 
-#include "nn/vit_fields.h"
+#include "nn/weights/vit_fields.h"
 
 namespace lacuna {
 namespace {

@@ -2,7 +2,7 @@
 // The text side of a student that reads captions: one tower, shared by every objective on captions.
 
 #include "base/config.h"
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 #include "nn/text_tower.h"
 
 namespace lacuna {

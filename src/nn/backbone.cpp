@@ -5,12 +5,12 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/dialect.h"
-#include "nn/export_folder.h"
 #include "nn/frozen_vit.h"
-#include "nn/hub_cache.h"
 #include "nn/init.h"
-#include "nn/vit_fields.h"
+#include "nn/weights/dialect.h"
+#include "nn/weights/export_folder.h"
+#include "nn/weights/hub_cache.h"
+#include "nn/weights/vit_fields.h"
 
 namespace lacuna {
 namespace {

@@ -6,10 +6,10 @@
 #include <string>
 
 #include "base/config.h"
-#include "io/pixel_stats.h"
-#include "io/resize.h"
+#include "io/image/pixel_stats.h"
+#include "io/image/resize.h"
 #include "nn/vit.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 

@@ -4,11 +4,11 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/export_folder.h"
-#include "nn/json_reader.h"
-#include "nn/preprocessing.h"
-#include "nn/vit_names.h"
-#include "nn/weight_file.h"
+#include "nn/weights/export_folder.h"
+#include "nn/weights/json_reader.h"
+#include "nn/weights/preprocessing.h"
+#include "nn/weights/vit_names.h"
+#include "nn/weights/weight_file.h"
 
 namespace lacuna {
 namespace {

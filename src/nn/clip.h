@@ -4,11 +4,11 @@
 
 #include <filesystem>
 
-#include "io/pixel_stats.h"
-#include "io/resize.h"
+#include "io/image/pixel_stats.h"
+#include "io/image/resize.h"
 #include "nn/text_tower.h"
 #include "nn/vit.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 

@@ -2,8 +2,8 @@
 
 #include "base/error.h"
 #include "nn/shapes.h"
-#include "nn/weight_file.h"
-#include "nn/weights.h"
+#include "nn/weights/weight_file.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 namespace {

@@ -7,7 +7,7 @@
 #include <functional>
 #include <string>
 
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 #include "nn/torch.h"
 
 namespace lacuna {

@@ -2,10 +2,10 @@
 
 #include "base/error.h"
 #include "nn/backbone.h"
-#include "nn/class_labels.h"
-#include "nn/foreign_vit.h"
-#include "nn/hub_cache.h"
 #include "nn/vit_resize.h"
+#include "nn/weights/class_labels.h"
+#include "nn/weights/foreign_vit.h"
+#include "nn/weights/hub_cache.h"
 
 namespace lacuna {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 // Vision transformers trained elsewhere, read from files: the teachers and the baselines. A folder or a file is
 // understood by what it holds (names and shapes of tensors, config.json beside them), not by its name: the families are
-// the tables of nn/vit_names.
+// the tables of nn/weights/vit_names.
 
 #include <filesystem>
 #include <optional>
@@ -10,8 +10,8 @@
 
 #include "nn/classifier.h"
 #include "nn/position.h"
-#include "nn/preprocessing.h"
 #include "nn/relative_bias.h"
+#include "nn/weights/preprocessing.h"
 
 namespace lacuna {
 
@@ -39,7 +39,7 @@ struct OpenAs {
 // Opens CLIP (transformers, OpenAI, OpenCLIP), SigLIP, DINOv2, ViT, BEiT, EVA (transformers and timm), CAE's encoder,
 // or our own export, checkpoint or run. Strict: every tensor is used or known and unneeded, every size in a
 // configuration agrees with the tensors; otherwise Error says which does not. A path may be a name in the Hugging Face
-// cache (nn/hub_cache). The network comes in float32, on the CPU, in evaluation mode.
+// cache (nn/weights/hub_cache). The network comes in float32, on the CPU, in evaluation mode.
 FrozenVit open_frozen_vit(const std::filesystem::path& path, const OpenAs& how);
 FrozenVit open_frozen_vit(const std::filesystem::path& path, std::optional<int64_t> image_side = {},
                           PositionResize how = PositionResize::kByScale);

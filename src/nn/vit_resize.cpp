@@ -1,6 +1,6 @@
 #include "nn/vit_resize.h"
 
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 namespace {

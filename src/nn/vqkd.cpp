@@ -2,10 +2,10 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "nn/json_reader.h"
 #include "nn/shapes.h"
-#include "nn/vit_config_files.h"
-#include "nn/weight_file.h"
+#include "nn/weights/json_reader.h"
+#include "nn/weights/vit_config_files.h"
+#include "nn/weights/weight_file.h"
 
 namespace lacuna {
 namespace {

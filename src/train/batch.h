@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/loader.h"
-#include "data/view.h"
+#include "data/view/view.h"
 #include "nn/torch.h"
 
 namespace lacuna {

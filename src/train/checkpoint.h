@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 
 namespace lacuna {
 

@@ -1,11 +1,11 @@
 #pragma once
-// Mixing, erasing and smoothing of a batch on its device, by draws of data/mix.h. Tensors are those after
+// Mixing, erasing and smoothing of a batch on its device, by draws of data/view/mix.h. Tensors are those after
 // normalisation.
 
 #include <span>
 #include <vector>
 
-#include "data/mix.h"
+#include "data/view/mix.h"
 #include "nn/torch.h"
 
 namespace lacuna {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/config.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "train/param_groups.h"
 
 namespace lacuna {

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "train/batch.h"
 #include "train/ranks.h"
 

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "io/image.h"
-#include "io/png_writer.h"
+#include "io/image/image.h"
+#include "io/image/png_writer.h"
 #include "support/answer.h"
 #include "support/temporary_folder.h"
 #include "support/tiny_run.h"

@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "base/error.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 #include "support/answer.h"
 #include "support/tiny_run.h"
 

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "io/png_writer.h"
+#include "io/image/png_writer.h"
 #include "support/answer.h"
 #include "support/tiny_run.h"
 

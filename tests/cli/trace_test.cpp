@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "io/tensor_file.h"
-#include "nn/weights.h"
+#include "io/tensor/tensor_file.h"
+#include "nn/weights/weights.h"
 #include "support/tiny_run.h"
 
 namespace lacuna {

@@ -9,8 +9,8 @@
 
 #include "base/error.h"
 #include "cli/commands.h"
-#include "io/png_writer.h"
-#include "io/tensor_file.h"
+#include "io/image/png_writer.h"
+#include "io/tensor/tensor_file.h"
 #include "support/answer.h"
 #include "support/shared.h"
 #include "support/tiny_run.h"

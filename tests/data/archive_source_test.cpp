@@ -1,4 +1,4 @@
-#include "data/archive_source.h"
+#include "data/source/archive_source.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,11 +12,11 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/archive_listing.h"
-#include "data/joined_source.h"
-#include "data/open_source.h"
+#include "data/source/archive_listing.h"
+#include "data/source/joined_source.h"
+#include "data/source/open_source.h"
 #include "io/files.h"
-#include "io/png_writer.h"
+#include "io/image/png_writer.h"
 #include "io/tar.h"
 #include "support/shared.h"
 #include "support/temporary_folder.h"

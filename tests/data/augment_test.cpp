@@ -1,4 +1,4 @@
-#include "data/augment.h"
+#include "data/view/augment.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/render.h"
+#include "data/view/render.h"
 #include "io/files.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"

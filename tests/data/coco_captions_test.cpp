@@ -1,4 +1,4 @@
-#include "data/coco_captions.h"
+#include "data/source/coco_captions.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "data/open_source.h"
+#include "data/source/open_source.h"
 #include "support/shared.h"
 #include "support/temporary_folder.h"
 

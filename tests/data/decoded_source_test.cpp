@@ -1,4 +1,4 @@
-#include "data/decoded_source.h"
+#include "data/source/decoded_source.h"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@
 
 #include "base/error.h"
 #include "data/loader.h"
-#include "data/open_source.h"
+#include "data/source/open_source.h"
 #include "io/files.h"
-#include "io/jpeg_writer.h"
-#include "io/resize.h"
+#include "io/image/jpeg_writer.h"
+#include "io/image/resize.h"
 #include "support/golden_image.h"
 #include "support/temporary_folder.h"
 

@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "data/augment.h"
-#include "data/blur.h"
-#include "data/finish.h"
-#include "data/jitter.h"
-#include "data/mix.h"
-#include "data/rand_augment.h"
-#include "data/render.h"
-#include "data/tone.h"
+#include "data/view/augment.h"
+#include "data/view/blur.h"
+#include "data/view/finish.h"
+#include "data/view/jitter.h"
+#include "data/view/mix.h"
+#include "data/view/rand_augment.h"
+#include "data/view/render.h"
+#include "data/view/tone.h"
 #include "io/files.h"
 #include "support/golden_image.h"
 #include "support/shared.h"

@@ -1,4 +1,4 @@
-#include "data/file_source.h"
+#include "data/source/file_source.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,8 +10,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "data/open_source.h"
-#include "io/png_writer.h"
+#include "data/source/open_source.h"
+#include "io/image/png_writer.h"
 #include "support/temporary_folder.h"
 
 namespace lacuna {

@@ -1,11 +1,11 @@
 // Framing of images: the geometry that torchvision, timm, OpenCLIP and transformers compute, and the pixels.
 
-#include "data/framed_view.h"
+#include "data/view/framed_view.h"
 
 #include <gtest/gtest.h>
 
 #include "base/error.h"
-#include "data/augment.h"
+#include "data/view/augment.h"
 
 namespace lacuna {
 namespace {

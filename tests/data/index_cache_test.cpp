@@ -1,4 +1,4 @@
-#include "data/index_cache.h"
+#include "data/source/index_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/listing.h"
-#include "data/portable_index.h"
+#include "data/source/listing.h"
+#include "data/source/portable_index.h"
 #include "io/files.h"
 #include "support/temporary_folder.h"
 

@@ -1,11 +1,11 @@
-#include "data/joined_source.h"
+#include "data/source/joined_source.h"
 
 #include <gtest/gtest.h>
 
 #include <fstream>
 
 #include "base/error.h"
-#include "io/png_writer.h"
+#include "io/image/png_writer.h"
 #include "support/temporary_folder.h"
 
 namespace lacuna {

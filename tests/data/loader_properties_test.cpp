@@ -19,11 +19,11 @@
 
 #include "base/error.h"
 #include "data/loader.h"
-#include "data/mixed_source.h"
-#include "data/open_source.h"
+#include "data/source/mixed_source.h"
+#include "data/source/open_source.h"
 #include "io/files.h"
-#include "io/jpeg_writer.h"
-#include "io/png_writer.h"
+#include "io/image/jpeg_writer.h"
+#include "io/image/png_writer.h"
 #include "support/temporary_folder.h"
 
 namespace lacuna {

@@ -13,8 +13,8 @@
 #include <thread>
 
 #include "base/error.h"
-#include "data/open_source.h"
-#include "io/png_writer.h"
+#include "data/source/open_source.h"
+#include "io/image/png_writer.h"
 #include "support/temporary_folder.h"
 
 namespace lacuna {

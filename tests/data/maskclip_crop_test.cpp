@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "data/augment.h"
+#include "data/view/augment.h"
 #include "io/files.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 #include "support/shared.h"
 
 namespace lacuna {

@@ -6,12 +6,12 @@
 #include <map>
 #include <string>
 
-#include "data/affine.h"
-#include "data/augment.h"
-#include "data/blur.h"
-#include "data/color.h"
-#include "data/rand_augment.h"
-#include "data/tone.h"
+#include "data/view/affine.h"
+#include "data/view/augment.h"
+#include "data/view/blur.h"
+#include "data/view/color.h"
+#include "data/view/rand_augment.h"
+#include "data/view/tone.h"
 #include "io/files.h"
 #include "support/golden_image.h"
 #include "support/shared.h"

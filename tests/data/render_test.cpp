@@ -1,4 +1,4 @@
-#include "data/render.h"
+#include "data/view/render.h"
 
 #include <gtest/gtest.h>
 
@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/file_source.h"
-#include "data/folder_listing.h"
-#include "data/jitter.h"
 #include "data/loader.h"
-#include "data/open_source.h"
 #include "data/pack.h"
+#include "data/source/file_source.h"
+#include "data/source/folder_listing.h"
+#include "data/source/open_source.h"
+#include "data/view/jitter.h"
 #include "io/files.h"
 #include "support/allocations.h"
 #include "support/golden_image.h"

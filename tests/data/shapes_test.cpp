@@ -1,4 +1,4 @@
-#include "data/shapes.h"
+#include "data/source/shapes.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/shapes_draw.h"
+#include "data/source/shapes_draw.h"
 
 namespace lacuna {
 namespace {

@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "base/rng.h"
-#include "data/text_charmaps.h"
-#include "data/text_clean.h"
-#include "data/text_html.h"
-#include "data/text_mojibake.h"
-#include "data/text_repair.h"
-#include "data/unicode.h"
+#include "data/text/charmaps.h"
+#include "data/text/clean.h"
+#include "data/text/html.h"
+#include "data/text/mojibake.h"
+#include "data/text/repair.h"
+#include "data/text/unicode.h"
 
 namespace lacuna {
 namespace {

@@ -1,6 +1,6 @@
 // Vocabulary files: the three layouts, and what is said of broken ones.
 
-#include "data/tokenizer_files.h"
+#include "data/text/tokenizer_files.h"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -14,8 +14,8 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "data/tokenizer.h"
-#include "data/tokenizer_gzip.h"
+#include "data/text/tokenizer.h"
+#include "data/text/tokenizer_gzip.h"
 #include "io/files.h"
 #include "support/temporary_folder.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 #include "io/files.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 #include "support/shared.h"
 
 namespace lacuna {

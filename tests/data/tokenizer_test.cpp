@@ -1,4 +1,4 @@
-#include "data/tokenizer.h"
+#include "data/text/tokenizer.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/shapes.h"
-#include "data/tokenizer_bytes.h"
-#include "data/unicode.h"
+#include "data/source/shapes.h"
+#include "data/text/tokenizer_bytes.h"
+#include "data/text/unicode.h"
 
 namespace lacuna {
 namespace {

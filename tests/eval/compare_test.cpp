@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "data/joined_source.h"
+#include "data/source/joined_source.h"
 #include "eval/toys.h"
 #include "support/golden.h"
 

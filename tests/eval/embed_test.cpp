@@ -6,12 +6,12 @@
 
 #include <fstream>
 
-#include "data/augment.h"
-#include "data/joined_source.h"
+#include "data/source/joined_source.h"
+#include "data/view/augment.h"
 #include "eval/toys.h"
 #include "io/files.h"
-#include "io/png_writer.h"
-#include "nn/weights.h"
+#include "io/image/png_writer.h"
+#include "nn/weights/weights.h"
 #include "support/golden.h"
 #include "support/process.h"
 #include "train/batch.h"

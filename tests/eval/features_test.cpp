@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "data/augment.h"
+#include "data/view/augment.h"
 #include "eval/toys.h"
 #include "train/batch.h"
 

@@ -9,7 +9,7 @@
 #include "eval/toys.h"
 #include "io/files.h"
 #include "nn/layers.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "support/shared.h"
 
 namespace lacuna {

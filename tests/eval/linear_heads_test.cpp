@@ -8,7 +8,7 @@
 #include "eval/linear_probe.h"
 #include "eval/toys.h"
 #include "io/files.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "support/shared.h"
 
 namespace lacuna {

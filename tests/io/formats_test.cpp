@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "io/exif.h"
 #include "io/files.h"
-#include "io/image.h"
-#include "io/image_reader.h"
+#include "io/image/exif.h"
+#include "io/image/image.h"
+#include "io/image/image_reader.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"
 #include "support/shared.h"

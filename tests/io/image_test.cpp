@@ -1,4 +1,4 @@
-#include "io/image.h"
+#include "io/image/image.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -15,7 +15,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "io/png_writer.h"
+#include "io/image/png_writer.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"
 #include "support/shared.h"

@@ -1,4 +1,4 @@
-#include "io/jpeg.h"
+#include "io/image/jpeg.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "io/decoders.h"
 #include "io/files.h"
+#include "io/image/decoders.h"
 #include "support/golden_image.h"
 #include "support/made_jpeg.h"
 #include "support/shared.h"

@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "io/files.h"
-#include "io/image.h"
-#include "io/png_writer.h"
+#include "io/image/image.h"
+#include "io/image/png_writer.h"
 #include "support/shared.h"
 #include "support/small_tiff.h"
 

@@ -1,4 +1,4 @@
-#include "io/pickle.h"
+#include "io/tensor/pickle.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 #include <functional>
 
 #include "base/error.h"
-#include "io/torch_tree.h"
+#include "io/tensor/torch_tree.h"
 #include "support/torch_bytes.h"
 
 namespace lacuna {

@@ -1,4 +1,4 @@
-#include "io/resize.h"
+#include "io/image/resize.h"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +13,7 @@
 
 #include "base/rng.h"
 #include "io/files.h"
-#include "io/resize_passes.h"
+#include "io/image/resize_passes.h"
 #include "support/golden_image.h"
 #include "support/sha256.h"
 #include "support/shared.h"

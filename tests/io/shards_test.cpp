@@ -1,4 +1,4 @@
-#include "io/shards.h"
+#include "io/tensor/shards.h"
 
 #include <gtest/gtest.h>
 
@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "io/safetensors.h"
+#include "io/tensor/safetensors.h"
 #include "support/temporary_folder.h"
 #include "support/torch_bytes.h"
 

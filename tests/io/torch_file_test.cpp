@@ -1,4 +1,4 @@
-#include "io/torch_file.h"
+#include "io/tensor/torch_file.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "io/zip.h"
+#include "io/tensor/zip.h"
 
 #include <gtest/gtest.h>
 

@@ -42,9 +42,8 @@ const std::vector<Claim>& claims() {
 }
 
 // Stem -> reason.
-const std::map<std::string, std::string> kLater = {
-    {"attentive_micro", "attentive probing is not there yet"},
-    {"README", "about the others"}};
+const std::map<std::string, std::string> kLater = {{"attentive_micro", "attentive probing is not there yet"},
+                                                   {"README", "about the others"}};
 
 TEST(GoldenCae, EveryFileIsClaimedByATestOrListedForLater) {
   LACUNA_NEEDS_SHARED("golden/cae/README.md");

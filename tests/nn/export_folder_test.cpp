@@ -1,7 +1,7 @@
 // Folders for other programs: the same names, shapes, numbers and configuration as those programs' own folders of the
 // same network, from whatever form it was opened in.
 
-#include "nn/export_folder.h"
+#include "nn/weights/export_folder.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "nn/clip_towers.h"
 #include "nn/frozen_vit.h"
 #include "nn/init.h"
-#include "nn/portable_clip.h"
+#include "nn/weights/portable_clip.h"
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 

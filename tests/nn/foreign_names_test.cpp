@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "nn/frozen_vit.h"
-#include "nn/vit_names.h"
+#include "nn/weights/vit_names.h"
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 

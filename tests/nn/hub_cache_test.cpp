@@ -1,6 +1,6 @@
 // Names of models looked up in a Hugging Face cache made here.
 
-#include "nn/hub_cache.h"
+#include "nn/weights/hub_cache.h"
 
 #include <gtest/gtest.h>
 

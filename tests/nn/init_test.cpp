@@ -12,7 +12,7 @@
 
 #include "nn/text_tower.h"
 #include "nn/vit.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "support/golden.h"
 
 namespace lacuna {

@@ -1,6 +1,6 @@
 // What looking into weights finds out, and that nothing readable makes it throw.
 
-#include "nn/model_facts.h"
+#include "nn/weights/model_facts.h"
 
 #include <gtest/gtest.h>
 

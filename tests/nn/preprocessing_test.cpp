@@ -1,6 +1,6 @@
 // What the configurations of transformers, timm and OpenCLIP say of pixels, as those programs read them.
 
-#include "nn/preprocessing.h"
+#include "nn/weights/preprocessing.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "nn/tensor_stats.h"
+#include "nn/weights/tensor_stats.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include "nn/init.h"
 #include "nn/vit.h"
 #include "nn/vit_resize.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "support/golden.h"
 
 namespace lacuna {

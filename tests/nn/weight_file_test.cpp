@@ -1,6 +1,6 @@
 // Weights as people have them: containers, folders, wrappers.
 
-#include "nn/weight_file.h"
+#include "nn/weights/weight_file.h"
 
 #include <gtest/gtest.h>
 

@@ -17,9 +17,9 @@
 
 #include "base/error.h"
 #include "io/files.h"
-#include "io/tensor_file.h"
+#include "io/tensor/tensor_file.h"
 #include "nn/position.h"
-#include "nn/weights.h"
+#include "nn/weights/weights.h"
 #include "support/shared.h"
 
 namespace lacuna::testing {

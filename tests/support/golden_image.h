@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "io/files.h"
-#include "io/image.h"
-#include "io/resize.h"
-#include "io/tensor_file.h"
+#include "io/image/image.h"
+#include "io/image/resize.h"
+#include "io/tensor/tensor_file.h"
 
 namespace lacuna::testing {
 

@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "io/files.h"
-#include "io/tensor_file.h"
-#include "nn/weights.h"
+#include "io/tensor/tensor_file.h"
+#include "nn/weights/weights.h"
 #include "support/shared.h"
 
 namespace lacuna {

@@ -1,0 +1,28 @@
+#pragma once
+// One decoder per format, behind decode_image, which has seen the format's signature at the start of `bytes`. Each
+// throws Error(kBadData) whose text starts with `name`, and spends memory and time that its limits and the size of the
+// file bound.
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "io/image/image.h"
+
+namespace lacuna {
+
+Image decode_jpeg(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits);
+Image decode_png(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
+                 const DecodeOptions& options = {});
+Image decode_webp(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits);
+Image decode_gif(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits);
+Image decode_tiff(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
+                  const DecodeOptions& options = {});
+
+// Refuses a choice of bands that a file of `channels` channels does not have.
+void check_bands(const DecodeOptions& options, int channels, const std::string& name);
+
+// Refuses a header that claims more than the limits allow, before anything of that size is allocated.
+void check_image_size(std::int64_t width, std::int64_t height, const std::string& name, const DecodeLimits& limits);
+
+}  // namespace lacuna

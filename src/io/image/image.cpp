@@ -1,0 +1,134 @@
+#include "io/image/image.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string_view>
+#include <utility>
+
+#include "base/error.h"
+#include "io/image/decoders.h"
+#include "io/image/exif.h"
+#include "io/positioned_file.h"
+
+namespace lacuna {
+namespace {
+
+using namespace std::string_view_literals;
+
+struct Signature {
+  std::size_t offset;
+  std::string_view bytes;
+  const char* format;
+};
+
+// Formats we name when we refuse them.
+constexpr std::array kUnsupported = {
+    Signature{0, "BM"sv, "BMP"},
+    Signature{0, "8BPS"sv, "Photoshop (PSD)"},
+    Signature{0, "\0\0\1\0"sv, "ICO"},
+    Signature{0, "\0\0\0\x0CjP  "sv, "JPEG 2000"},
+    Signature{0, "\xFF\x4F\xFF\x51"sv, "JPEG 2000"},
+    Signature{0, "\xFF\x0A"sv, "JPEG XL"},
+    Signature{0, "\0\0\0\x0CJXL "sv, "JPEG XL"},
+    Signature{4, "ftypavif"sv, "AVIF"},
+    Signature{4, "ftyphei"sv, "HEIC"},
+    Signature{4, "ftypmif1"sv, "HEIF"},
+    Signature{0, "P1\n"sv, "PBM"},
+    Signature{0, "P2\n"sv, "PGM"},
+    Signature{0, "P3\n"sv, "PPM"},
+    Signature{0, "P4\n"sv, "PBM"},
+    Signature{0, "P5\n"sv, "PGM"},
+    Signature{0, "P6\n"sv, "PPM"},
+    Signature{0, "\x1F\x8B"sv, "gzip"},
+    Signature{0, "<svg"sv, "SVG"},
+};
+
+constexpr const char* kSupported = "; JPEG, PNG, WebP, GIF and TIFF can be read: convert the file or remove it";
+
+bool has(std::string_view content, std::size_t offset, std::string_view signature) {
+  return content.size() >= offset && content.substr(offset).starts_with(signature);
+}
+
+[[noreturn]] void refuse_content(std::string_view content, const std::string& name) {
+  if (content.empty()) fail_data(name, ": the file is empty");
+  for (const Signature& signature : kUnsupported) {
+    if (has(content, signature.offset, signature.bytes)) {
+      fail_data(name, ": the content is ", signature.format, kSupported);
+    }
+  }
+  fail_data(name, ": the content is no known image format", kSupported);
+}
+
+// Also BigTIFF, whose version is 43.
+bool is_tiff(std::string_view content) {
+  return has(content, 0, "II*\0"sv) || has(content, 0, "MM\0*"sv) || has(content, 0, "II+\0"sv) ||
+         has(content, 0, "MM\0+"sv);
+}
+
+// Formats that are RGB in the end.
+Image decode_plain(std::span<const std::uint8_t> bytes, std::string_view content, const std::string& name,
+                   const DecodeLimits& limits, const DecodeOptions& options) {
+  if (has(content, 0, "\xFF\xD8\xFF"sv)) return decode_jpeg(bytes, name, limits);
+  if (has(content, 0, "\x89PNG\r\n\x1A\n"sv)) return decode_png(bytes, name, limits, options);
+  if (has(content, 0, "RIFF"sv) && has(content, 8, "WEBP"sv)) return decode_webp(bytes, name, limits);
+  if (has(content, 0, "GIF87a"sv) || has(content, 0, "GIF89a"sv)) return decode_gif(bytes, name, limits);
+  refuse_content(content, name);
+}
+
+void pick_bands(Image& image, const DecodeOptions& options, const std::string& name) {
+  check_bands(options, 3, name);
+  for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
+    const std::array<std::uint8_t, 3> rgb = {image.pixels[i], image.pixels[i + 1], image.pixels[i + 2]};
+    for (std::size_t c = 0; c < 3; ++c) image.pixels[i + c] = rgb[static_cast<std::size_t>(options.bands[c])];
+  }
+}
+
+}  // namespace
+
+void check_image_size(std::int64_t width, std::int64_t height, const std::string& name, const DecodeLimits& limits) {
+  if (width <= 0 || height <= 0) fail_data(name, ": the header says ", width, " x ", height, " pixels");
+  if (std::max(width, height) > limits.max_side) {
+    fail_data(name, ": the header says ", width, " x ", height, " pixels, a side longer than the limit of ",
+              limits.max_side);
+  }
+  if (width > limits.max_pixels / height) {
+    fail_data(name, ": the header says ", width, " x ", height, " pixels, more than the limit of ", limits.max_pixels);
+  }
+}
+
+void check_bands(const DecodeOptions& options, int channels, const std::string& name) {
+  check(options.bands.size() == 3, "data.bands: expected three channels, found ", options.bands.size());
+  for (const int band : options.bands) {
+    if (band < 0 || band >= channels) {
+      fail_data(name, ": data.bands asks for channel ", band, ", but the file has ", channels, ", counted from 0");
+    }
+  }
+}
+
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
+                   const DecodeOptions& options) {
+  const std::string_view content(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (is_tiff(content)) return decode_tiff(bytes, name, limits, options);
+  Image image = decode_plain(bytes, content, name, limits, options);
+  if (!options.bands.empty()) pick_bands(image, options, name);
+  return options.orient ? upright(std::move(image), exif_orientation(bytes)) : image;
+}
+
+Image load_image(const std::filesystem::path& path, const DecodeLimits& limits, const DecodeOptions& options) {
+  const std::string name = path.string();
+  std::vector<std::uint8_t> bytes;
+  read_whole_file(name, static_cast<std::uint64_t>(limits.max_file_bytes), bytes);
+  return decode_image(bytes, name, limits, options);
+}
+
+bool is_image_name(const std::filesystem::path& path) {
+  static constexpr std::array kExtensions = {".jpg"sv,  ".jpeg"sv, ".jpe"sv, ".jfif"sv, ".png"sv,
+                                             ".webp"sv, ".gif"sv,  ".tif"sv, ".tiff"sv};
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+}  // namespace lacuna

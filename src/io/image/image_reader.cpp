@@ -1,0 +1,77 @@
+#include "io/image/image_reader.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include "base/error.h"
+#include "io/image/exif.h"
+#include "io/positioned_file.h"
+
+namespace lacuna {
+namespace {
+
+constexpr std::size_t kKept = std::size_t{64} << 20;  // what one buffer may keep after an unusual sample
+
+// A buffer that an enormous sample has grown does not stay for the whole run.
+void give_back_excess(std::vector<std::uint8_t>& buffer) {
+  if (buffer.capacity() > kKept) std::vector<std::uint8_t>().swap(buffer);
+}
+
+bool is_jpeg(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= 3 && bytes[0] == 0xFF && bytes[1] == 0xD8 && bytes[2] == 0xFF;
+}
+
+}  // namespace
+
+void ImageReader::begin() {
+  name.clear();
+  give_back_excess(bytes);
+  give_back_excess(image_.pixels);
+}
+
+void ImageReader::open(const DecodeLimits& limits, const DecodeOptions& options) {
+  const bool turned = options.orient && exif_orientation(bytes) != kUpright;
+  if (!is_jpeg(bytes) || turned || !options.bands.empty()) return hold(decode_image(bytes, name, limits, options));
+  decoded_ = false;
+  size_ = jpeg_.open(bytes, name, limits);
+}
+
+void ImageReader::open_file(const DecodeLimits& limits, const DecodeOptions& options) {
+  read_whole_file(name, static_cast<std::uint64_t>(limits.max_file_bytes), bytes);
+  open(limits, options);
+}
+
+void ImageReader::hold(Image image) {
+  image_ = std::move(image);
+  whole_ = image_;
+  size_ = {image_.width, image_.height};
+  decoded_ = true;
+}
+
+void ImageReader::hold_bytes(int width, int height) {
+  const std::size_t stride = static_cast<std::size_t>(width) * 3;
+  invariant(bytes.size() == stride * static_cast<std::size_t>(height), "ImageReader: ", bytes.size(), " bytes for ",
+            width, " x ", height, " pixels");
+  whole_ = {bytes.data(), stride, width, height};
+  size_ = {width, height};
+  decoded_ = true;
+}
+
+int ImageReader::reduction_for(const Box& box, int side) const {
+  int reduction = 1;
+  while (!decoded_ && reduction < 8 && std::min(box.width, box.height) >= 3 * reduction * side) reduction *= 2;
+  return reduction;
+}
+
+ImageView ImageReader::read_reduced(const Box& box, int reduction) {
+  return reduction == 1 ? read(box) : jpeg_.read(reduced(box, reduction), image_, reduction);
+}
+
+ImageView ImageReader::read(const Box& box) {
+  if (!decoded_) return jpeg_.read(box, image_);
+  invariant(holds(size_.width, size_.height, box), "ImageReader: a box outside ", name);
+  return whole_.part(box);
+}
+
+}  // namespace lacuna
