@@ -116,7 +116,8 @@ std::vector<Change> setting_differences(const FrozenVit& a, const FrozenVit& b) 
 
 std::string framing_text(const FrozenVit& model) {
   return text(name_of(kFits, model.framing.fit), " after resizing to ",
-              model.framing.resized > 0 ? model.framing.resized : model.vit->config().image_side);
+              model.framing.resized > 0 ? model.framing.resized : model.vit->config().image_side,
+              model.framing.truncates ? ", offsets rounded down" : ", offsets rounded to even");
 }
 
 void print_features(const FeatureComparison& found) {

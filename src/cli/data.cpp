@@ -94,6 +94,11 @@ json spread_json(const Spread& s) {
 
 json report_json(const DataReport& r) {
   json broken = json::array(), classes = json::object(), formats = json::object();
+  json means = json::array(), deviations = json::array();
+  for (const ChannelReport& c : r.channels) {
+    means.push_back(c.mean);
+    deviations.push_back(c.std);
+  }
   for (const BrokenSample& b : r.broken) broken.push_back({{"id", b.id}, {"name", b.name}, {"reason", b.reason}});
   for (const auto& [name, count] : r.classes) classes[name] = count;
   for (const auto& [name, count] : r.formats) formats[name] = count;
@@ -104,6 +109,8 @@ json report_json(const DataReport& r) {
           {"formats", formats},
           {"width", spread_json(r.widths)},
           {"height", spread_json(r.heights)},
+          {"mean", means},
+          {"std", deviations},
           {"broken", broken},
           {"duplicates", r.duplicates},
           {"classes", classes},
@@ -154,6 +161,19 @@ void print_duplicates(const std::vector<EqualFiles>& duplicates) {
   if (duplicates.size() > kNamed) std::cout << "           and " << duplicates.size() - kNamed << " more (--json)\n";
 }
 
+// As student.mean and student.std take them.
+void print_channels(const std::vector<ChannelReport>& channels) {
+  std::string mean, std;
+  for (const ChannelReport& c : channels) {
+    char number[32];
+    std::snprintf(number, sizeof number, "%s%.4f", mean.empty() ? "" : ",", c.mean);
+    mean += number;
+    std::snprintf(number, sizeof number, "%s%.4f", std.empty() ? "" : ",", c.std);
+    std += number;
+  }
+  std::cout << "channels   mean [" << mean << "], standard deviation [" << std << "] of pixels in [0, 1]\n";
+}
+
 void print_report(const DataReport& r) {
   std::cout << "images     " << r.samples << ", " << r.readable << " can be read, " << r.broken.size() << " cannot"
             << (r.bytes > 0 ? "; " + human_bytes(r.bytes) : "") << "\nformats    ";
@@ -162,6 +182,7 @@ void print_report(const DataReport& r) {
   std::cout << "\nsizes      width " << r.widths.least << " to " << r.widths.greatest << " (median " << r.widths.middle
             << "), height " << r.heights.least << " to " << r.heights.greatest << " (median " << r.heights.middle
             << ") pixels\n";
+  print_channels(r.channels);
   print_classes(r);
   print_captions(r.captions);
   if (r.bytes > 0) print_duplicates(r.duplicates);

@@ -57,10 +57,14 @@ ShowCommand parse(Arguments arguments) {
   return command;
 }
 
-Image image_of(const HostBatch& batch, size_t view, int64_t sample, int side) {
-  Image image(side, side);
-  const auto bytes = static_cast<std::ptrdiff_t>(image.pixels.size());
-  std::copy_n(batch.views[view].begin() + sample * bytes, bytes, image.pixels.begin());
+// Of a spectrum the first three channels, as red, green and blue; of fewer, the last again.
+Image image_of(const HostBatch& batch, size_t view, int64_t sample, const ViewSpec& spec) {
+  Image image(spec.side, spec.side);
+  const auto channels = static_cast<size_t>(spec.channels());
+  const std::uint8_t* from = batch.views[view].data() + static_cast<size_t>(sample) * spec.bytes();
+  for (size_t i = 0; i < image.pixels.size(); i += 3, from += channels) {
+    for (size_t c = 0; c < 3; ++c) image.pixels[i + c] = from[std::min(c, channels - 1)];
+  }
   return image;
 }
 
@@ -71,12 +75,12 @@ Image row_of(const Run& run, const HostBatch& batch, const std::vector<MaskPlan>
   const int side = views[0].side;
   const int64_t id = batch.ids[static_cast<size_t>(sample)] % run.source->size();
   std::vector<Image> panels{center_view(run.source->image(id), side, views[0].kernel, 1.0)};
-  for (size_t view = 0; view < views.size(); ++view) panels.push_back(image_of(batch, view, sample, views[view].side));
+  for (size_t view = 0; view < views.size(); ++view) panels.push_back(image_of(batch, view, sample, views[view]));
   for (size_t crop = 0; crop < plans.size(); ++crop) {
     const auto seen_by_student = std::find_if(
         views.begin(), views.end(), [&](const ViewSpec& view) { return view.crop == static_cast<int>(crop); });
     const auto view = static_cast<size_t>(seen_by_student - views.begin());
-    panels.push_back(hidden_patches(image_of(batch, view, sample, side), plans[crop], sample));
+    panels.push_back(hidden_patches(image_of(batch, view, sample, views[view]), plans[crop], sample));
   }
   const int drawn = side * std::max(1, kPanelSide / side);
   for (Image& panel : panels) panel = resize(panel, drawn, drawn, Kernel::kBox);

@@ -41,6 +41,7 @@ struct EmbedCommandConfig {
   Precision precision = Precision::kF32;
   std::optional<int> threads;
   ShapesConfig shapes;
+  DecodingConfig data;
 
   void fields(Fields& f) {
     f.add("out", out, {.help = "the file to write"});
@@ -50,6 +51,7 @@ struct EmbedCommandConfig {
     f.add("device", device, {.help = "auto, cpu, cuda or cuda:N"});
     f.add("precision", precision, kPrecisions, {.help = "arithmetic of the matrix products"});
     f.add("threads", threads, {.help = "compute threads; auto is all cores", .min = 1, .max = 4096});
+    f.table("data", data, {.help = "what becomes of the files' pixels"});
     f.table("shapes", shapes, {.help = "the scenes of the path \"shapes\""});
   }
 };
@@ -95,6 +97,7 @@ int embed_command(Arguments arguments) {
   c.embed.bf16 = choose_bf16(c.precision, device);
   const auto images = open_images(std::span(line.words).subspan(1), {.path = {},
                                                                      .class_captions = {},
+                                                                     .decode = c.data.options(),
                                                                      .cache = default_cache_folder(),
                                                                      .size = c.shapes.size,
                                                                      .seed = c.shapes.seed,

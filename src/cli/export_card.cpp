@@ -91,10 +91,16 @@ void write_network(std::ostream& out, const PortableVit& net) {
       << v.grid() << ").";
   if (net.embed > 0) out << " Projection into a space of " << net.embed << " channels.";
   if (net.head.classes > 0) out << " Classifier with " << net.head.classes << " classes.";
-  out << "\n\n## Preprocessing\n\nRGB, shorter edge to " << v.image_side << " px by " << name_of(kKernels, net.kernel)
+  const auto listed = [](const std::vector<double>& values) {
+    std::string out;
+    for (const double value : values) out += text(out.empty() ? "" : ", ", value);
+    return out;
+  };
+  const std::string channels = v.channels == 3 ? "RGB" : text(v.channels, " channels");
+  out << "\n\n## Preprocessing\n\n"
+      << channels << ", shorter edge to " << v.image_side << " px by " << name_of(kKernels, net.kernel)
       << " resampling, centre crop of " << v.image_side << " x " << v.image_side << ", scaled to [0, 1]; mean "
-      << net.stats.mean[0] << ", " << net.stats.mean[1] << ", " << net.stats.mean[2] << "; standard deviation "
-      << net.stats.std[0] << ", " << net.stats.std[1] << ", " << net.stats.std[2] << ".\n\n";
+      << listed(net.stats.mean) << "; standard deviation " << listed(net.stats.std) << ".\n\n";
 }
 
 void write_teachers(std::ostream& out, const RunConfig& c) {

@@ -57,7 +57,11 @@ std::string dtype_mix(const ModelFacts& facts) {
   return joined(parts);
 }
 
-std::string numbers(const std::array<double, 3>& values) { return text(values[0], " ", values[1], " ", values[2]); }
+std::string numbers(const std::vector<double>& values) {
+  std::vector<std::string> words;
+  for (const double value : values) words.push_back(text(value));
+  return joined(words, " ");
+}
 
 // "short side to 256, centre 224, bicubic, mean …, std …"
 std::string pixels_text(const Preprocessing& pixels, int64_t side) {
@@ -74,8 +78,9 @@ void say_network(const ModelFacts& facts) {
   say("network", text("ViT of width ", v.width, ", ", v.depth, " blocks, ", v.heads, " heads, MLP ", v.hidden, " (",
                       name_of(kActivations, v.activation), "); ", human_count(static_cast<double>(facts.parameters)),
                       " parameters"));
-  say("input", text(v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ", v.grid(), ")",
-                    v.class_token ? ", class token" : ", no class token",
+  const std::string channels = v.channels == 3 ? "" : text(v.channels, " channels, ");
+  say("input", text(channels, v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ", v.grid(),
+                    ")", v.class_token ? ", class token" : ", no class token",
                     v.registers > 0 ? text(", ", v.registers, " registers") : ""));
   std::string rest = text("positions ", name_of(kPositions, v.positions));
   if (v.relative_bias != RelativeBiasKind::kNone)

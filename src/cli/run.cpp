@@ -29,12 +29,26 @@ fs::path own_tokenizer(const RunConfig& config) { return fs::path(config.out) / 
 
 // The saved configuration names the run's teacher once, so that teacher=DIR on top of it counts; objectives that name
 // none take it here.
-Composition with_teacher(const RunConfig& config) {
+Composition composition_of(const RunConfig& config, const Source& source) {
   Composition composition = config.recipe.composition;
+  composition.student.spectrum = source.spectrum();
   for (ObjectiveConfig& objective : composition.objectives) {
     if (objective.teacher.path.empty()) objective.teacher.path = config.teacher;
   }
   return composition;
+}
+
+// What a spectrum asks of the other settings.
+void check_views(const Run& run) {
+  if (run.source->spectrum() == 0) return;
+  const AugmentConfig& a = run.config.recipe.augment;
+  check(a.color_jitter == 0 && a.hue == 0 && a.grayscale == 0,
+        "augment: color_jitter, hue and grayscale are of red, green and blue, and the student sees ",
+        run.source->spectrum(), " channels by data.bands; set them to 0");
+  const std::vector<ViewSpec> views = run.method->views();
+  const bool colors = std::any_of(views.begin(), views.end(), [](const ViewSpec& view) { return view.spectrum == 0; });
+  check(!colors || !run.config.data.decoding.rgb_bands.empty(),
+        "data.rgb_bands: a teacher of this method sees red, green and blue; name the three channels, as in [3,2,1]");
 }
 
 std::shared_ptr<const Tokenizer> open_tokenizer(const RunConfig& config, const Source& source) {
@@ -89,14 +103,16 @@ void open_evaluation(Run& run) {
 }
 
 // Spread over the source, whose neighbours are often of one class.
-std::vector<Image> picture_samples(const Run& run) {
+std::vector<Sheets> picture_samples(const Run& run) {
   const Source& source = run.eval_val ? *run.eval_val : *run.source;
   const ViewSpec view = run.method->views().at(0);
   const int64_t stride = std::max<int64_t>(1, source.size() / kPictures);
-  std::vector<Image> images;
+  std::vector<Sheets> images;
   for (int64_t i = stride / 2; i < source.size() && std::ssize(images) < kPictures; i += stride) {
     try {
-      images.push_back(center_view(source.image(i), view.side, view.kernel, 1.0));
+      Sheets sheets = source.sheets(i);
+      for (Image& sheet : sheets) sheet = center_view(sheet, view.side, view.kernel, 1.0);
+      images.push_back(std::move(sheets));
     } catch (const Error&) {  // the loader names it; a picture of it is not needed
     }
   }
@@ -187,7 +203,8 @@ Run assemble(RunConfig config, const RunParts& parts) {
   c.recipe.train.settle_batch_size(run.source->size());
   if (parts.evaluation) open_evaluation(run);
   if (reads_captions(c.recipe.composition)) run.tokenizer = open_tokenizer(c, *run.source);
-  run.method = build_method(with_teacher(c), run.tokenizer, c.seed);
+  run.method = build_method(composition_of(c, *run.source), run.tokenizer, c.seed);
+  check_views(run);
   run.method->to(run.device, run.bf16 ? at::kBFloat16 : at::kFloat);
   const LoaderConfig loader{.batch_size = c.recipe.train.batch(),
                             .threads = c.data.workers.value_or(std::max(1, usable_cores() / 4)),
@@ -227,10 +244,10 @@ void print_plan(const Run& run, std::ostream& out) {
   out << "method    " << c.method << ": " << method(c.method).title << "\n";
   print_source(run, out);
   out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads
-      << " heads, input " << vit.image_side << " px, patches of " << vit.patch_side << " px (grid " << vit.grid()
-      << " x " << vit.grid() << "); " << human_count(static_cast<double>(parameter_count(*run.method->student()->vit)))
-      << " parameters, " << human_count(static_cast<double>(parameter_count(run.method->module())))
-      << " with all that is trained\n";
+      << " heads, input " << (vit.channels == 3 ? "" : text(vit.channels, " channels of ")) << vit.image_side
+      << " px, patches of " << vit.patch_side << " px (grid " << vit.grid() << " x " << vit.grid() << "); "
+      << human_count(static_cast<double>(parameter_count(*run.method->student()->vit))) << " parameters, "
+      << human_count(static_cast<double>(parameter_count(run.method->module()))) << " with all that is trained\n";
   for (size_t i = 0; i < run.init.size(); ++i) out << (i == 0 ? "init      " : "          ") << run.init[i] << "\n";
   out << "mask      " << (mask.may_be_uneven() ? "at most " : "") << mask.hidden(vit.patches()) << " of "
       << vit.patches() << " patches hidden";

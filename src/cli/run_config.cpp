@@ -55,6 +55,24 @@ RunConfig configure(const Settings& settings, Origins* origins) {
 
 }  // namespace
 
+void DecodingConfig::fields(Fields& f) {
+  f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
+  f.add("gray16", gray16, kGray16s, {.help = "what becomes of 16-bit gray"});
+  f.add("bands", bands,
+        {.help = "channels of the images, counted from 0, that the student sees; three are taken as red, green, blue; "
+                 "empty: the file's own",
+         .min = 0,
+         .max = 255});
+  f.add("rgb_bands", rgb_bands,
+        {.help = "the three that RGB networks see as red, green, blue, such as a teacher beside a student of more; "
+                 "empty: data.bands where it names three",
+         .min = 0,
+         .max = 255});
+  f.add("range", range,
+        {.help = "values of a TIFF's chosen channels that become 0 and 255, as in [0,10000]; empty: 16 bits keep their "
+                 "high byte"});
+}
+
 void DataConfig::fields(Fields& f) {
   f.add("path", path,
         {.help = "images: a folder, a list file, tar archives (shard-{000..011}.tar), or \"shapes\" for the built-in "
@@ -79,10 +97,7 @@ void DataConfig::fields(Fields& f) {
          .max = 1 << 14});
   f.add("class_captions", class_captions,
         {.help = "captions for labelled images, {} stands for the class, e.g. \"a photo of a {}.\""});
-  f.add("exif", exif, {.help = "turn images upright by their EXIF orientation; torchvision's ImageFolder does not"});
-  f.add("gray16", gray16, kGray16s, {.help = "what becomes of 16-bit gray"});
-  f.add("bands", bands,
-        {.help = "three channels of a TIFF, counted from 0, taken as red, green, blue; empty: its own"});
+  decoding.fields(f);
   f.add("size", size, {.help = "shapes: number of scenes", .min = 1});
   f.add("side", side, {.help = "shapes: side of a scene", .unit = "pixels", .min = 8, .max = 2048});
   f.add("label", label, kSceneLabels,
@@ -105,15 +120,28 @@ bool DataConfig::generated() const {
   return kind == SourceKind::kShapes || (kind == SourceKind::kAuto && path == kGenerated);
 }
 
+DecodeOptions DecodingConfig::options() const {
+  check(bands.size() <= kMaxChannels, "data.bands: expected at most ", kMaxChannels, " channels, found ", bands.size());
+  check(rgb_bands.empty() || rgb_bands.size() == 3,
+        "data.rgb_bands: expected three channels counted from 0, as in [3,2,1], found ", rgb_bands.size(), " numbers");
+  check(rgb_bands.empty() || !bands.empty(),
+        "data.rgb_bands: says what RGB networks see beside a student of data.bands, which is empty; for three channels "
+        "that all see, set data.bands");
+  check(range.empty() || (range.size() == 2 && range[0] < range[1]),
+        "data.range: expected the values that become 0 and 255, as in [0,10000]");
+  check(range.empty() || !bands.empty(), "data.range: is for the channels that data.bands chooses; set data.bands");
+  DecodeOptions out{.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = rgb_bands};
+  (bands.size() == 3 && rgb_bands.empty() ? out.bands : out.spectrum) = bands;
+  if (!range.empty()) out.range = {range[0], range[1]};
+  return out;
+}
+
 SourceConfig DataConfig::source() const {
-  const bool are_channels = bands.size() == 3 && *std::min_element(bands.begin(), bands.end()) >= 0;
-  check(bands.empty() || are_channels, "data.bands: expected three channels counted from 0, as in [3,2,1], found ",
-        bands.size() == 3 ? "a negative one" : text(bands.size(), " numbers"));
   return {.path = path,
           .kind = kind,
           .images = images,
           .class_captions = class_captions,
-          .decode = {.orient = exif, .scale_gray16 = gray16 == Gray16::kScale, .bands = bands},
+          .decode = decoding.options(),
           .cache = cache == "off"    ? fs::path()
                    : cache == "auto" ? default_cache_folder()
                                      : fs::path(cache),

@@ -29,6 +29,18 @@ inline constexpr Named<Gray16> kGray16s[] = {{Gray16::kClamp, "clamp", "levels a
 
 inline constexpr double kWholeImage = 1.0;  // crop ratio for generated images: there is nothing to cut off
 
+// What becomes of the pixels of a file.
+struct DecodingConfig {
+  bool exif = false;
+  Gray16 gray16 = Gray16::kClamp;
+  std::vector<int> bands;
+  std::vector<int> rgb_bands;
+  std::vector<double> range;
+
+  void fields(Fields& f);
+  DecodeOptions options() const;
+};
+
 struct DataConfig {
   std::string path;
   SourceKind kind = SourceKind::kAuto;
@@ -38,9 +50,7 @@ struct DataConfig {
   std::vector<double> weights;
   std::string cache = "auto";
   std::vector<std::string> class_captions;
-  bool exif = false;
-  Gray16 gray16 = Gray16::kClamp;
-  std::vector<int> bands;
+  DecodingConfig decoding;
   int64_t size = 10000;
   int side = 64;
   SceneLabel label = SceneLabel::kShape;

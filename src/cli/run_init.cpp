@@ -44,6 +44,8 @@ void check_equal(const fs::path& path, const char* key, const Value& theirs, con
 
 // What no shape shows, and what makes the plainest message.
 void check_network(const fs::path& path, const VitConfig& theirs, const VitConfig& ours) {
+  check(theirs.channels == ours.channels || theirs.channels == 3, "init: ", path.string(), " sees ", theirs.channels,
+        " channels, but the student sees ", ours.channels, "; choose them by data.bands");
   check_equal(path, "width", theirs.width, ours.width);
   check_equal(path, "depth", theirs.depth, ours.depth);
   check_equal(path, "heads", theirs.heads, ours.heads);
@@ -77,6 +79,21 @@ struct Given {
   NamedTensors model, extra;  // without "model." and "extra."
 };
 
+// A patch embedding of three channels for a student of I others: its columns in turn, scaled by 3 / I, as timm's
+// adapt_input_conv; their sum for one channel.
+void spread_channels(NamedTensors& tensors, const VitConfig& theirs, const VitConfig& ours) {
+  if (theirs.channels == ours.channels) return;
+  for (auto& [name, tensor] : tensors) {
+    if (name != std::string(kVit) + "patch_embed.weight") continue;
+    const at::Tensor columns = tensor.unflatten(1, {3, -1});  // [D,3,PP]
+    const at::Tensor turns = at::arange(ours.channels, at::kLong).remainder(3);
+    const at::Tensor spread = ours.channels == 1
+                                  ? columns.sum(1, /*keepdim=*/true)
+                                  : columns.index_select(1, turns) * (3.0 / static_cast<double>(ours.channels));
+    tensor = spread.flatten(1);
+  }
+}
+
 Given read_state(const fs::path& folder) {
   const TensorFile file(folder / "state.safetensors");
   Given out;
@@ -104,10 +121,13 @@ Given read_any(const fs::path& path, Method& method) {
   const Vit& student = method.student()->vit;
   const fs::path state = checkpoint_folder(path);
   if (!state.empty()) {
-    check_network(path, open_backbone(state).config.vit, student->config());
+    const VitConfig theirs = open_backbone(state).config.vit;
+    check_network(path, theirs, student->config());
     const std::optional<TrainedState> run = find_state(state);
     if (method.text() && reads_captions(run->config.recipe.composition)) check_words(path, *run, method);
-    return read_state(state);
+    Given out = read_state(state);
+    spread_channels(out.model, theirs, student->config());
+    return out;
   }
   PortableVit net = naming("init", [&] { return open_portable(path, /*with_head=*/false); });
   drop_head(net);
@@ -115,6 +135,7 @@ Given read_any(const fs::path& path, Method& method) {
   shape_like(net, student, path);
   Given out;
   for (const auto& [name, tensor] : net.tensors) out.model.emplace_back(kVit + name.substr(4), tensor);
+  spread_channels(out.model, net.vit, student->config());
   return out;
 }
 

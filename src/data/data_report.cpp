@@ -1,7 +1,9 @@
 #include "data/data_report.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
+#include <cmath>
 #include <optional>
 #include <string_view>
 #include <unordered_set>
@@ -36,7 +38,44 @@ Content hash_of(std::span<const std::uint8_t> bytes) {
   return content;
 }
 
-Finding find_out(const Source& source, std::int64_t index) {
+// Sums over images of a channel's mean and of its squares' mean, in steps of 2^-20 of a level, so that the order in
+// which threads add them does not matter.
+class ChannelSums {
+ public:
+  explicit ChannelSums(int channels) : sums_(static_cast<std::size_t>(2 * channels)) {}
+
+  void add(const Sheets& sheets) {
+    const double pixels = static_cast<double>(sheets[0].width) * sheets[0].height;
+    for (std::size_t c = 0; c < sums_.size() / 2; ++c) {
+      const std::vector<std::uint8_t>& levels = sheets[c / 3].pixels;
+      std::uint64_t sum = 0, squares = 0;
+      for (std::size_t i = c % 3; i < levels.size(); i += 3) {
+        sum += levels[i];
+        squares += std::uint64_t{levels[i]} * levels[i];
+      }
+      sums_[2 * c] += std::llround(kSteps * static_cast<double>(sum) / pixels);
+      sums_[2 * c + 1] += std::llround(kSteps * static_cast<double>(squares) / pixels);
+    }
+  }
+
+  std::vector<ChannelReport> over(std::int64_t images) const {
+    std::vector<ChannelReport> out;
+    const auto mean = [&](std::size_t i) {
+      return static_cast<double>(sums_[i]) / kSteps / static_cast<double>(std::max<std::int64_t>(images, 1));
+    };
+    for (std::size_t i = 0; i < sums_.size(); i += 2) {
+      const double level = mean(i), variance = std::max(mean(i + 1) - level * level, 0.0);
+      out.push_back({.mean = level / 255, .std = std::sqrt(variance) / 255});
+    }
+    return out;
+  }
+
+ private:
+  static constexpr double kSteps = 1 << 20;
+  std::vector<std::atomic<std::int64_t>> sums_;  // of levels and of squares, by channel
+};
+
+Finding find_out(const Source& source, std::int64_t index, ChannelSums& channels) {
   Finding found;
   try {
     std::vector<std::uint8_t> bytes;
@@ -47,9 +86,10 @@ Finding find_out(const Source& source, std::int64_t index) {
     } else {
       found.format = "made on the fly";
     }
-    const Image image = source.image(index);
-    found.width = image.width;
-    found.height = image.height;
+    const Sheets sheets = source.sheets(index);
+    found.width = sheets[0].width;
+    found.height = sheets[0].height;
+    channels.add(sheets);
   } catch (const Error& error) {
     if (error.code() != ExitCode::kBadData) throw;
     found.fault = error.what();
@@ -134,9 +174,10 @@ std::string format_of(std::span<const std::uint8_t> bytes) {
 
 DataReport look_at(const Source& source, int threads, const std::function<void(std::int64_t)>& progress) {
   std::vector<Finding> findings(static_cast<std::size_t>(source.size()));
+  ChannelSums channels(source.spectrum() > 0 ? source.spectrum() : 3);
   for_each_index(
-      source.size(), threads, [&](std::int64_t i) { findings[static_cast<std::size_t>(i)] = find_out(source, i); },
-      progress);
+      source.size(), threads,
+      [&](std::int64_t i) { findings[static_cast<std::size_t>(i)] = find_out(source, i, channels); }, progress);
   DataReport report;
   report.samples = source.size();
   std::vector<std::int64_t> widths, heights;
@@ -156,6 +197,7 @@ DataReport look_at(const Source& source, int threads, const std::function<void(s
   }
   report.widths = spread_of(std::move(widths));
   report.heights = spread_of(std::move(heights));
+  report.channels = channels.over(report.readable);
   report.duplicates = equal_files(source, report.contents);
   count_classes(source, report);
   report.captions = count_captions(source);

@@ -37,13 +37,19 @@ struct BrokenSample {
 // Files that are equal byte by byte, by their names.
 using EqualFiles = std::vector<std::string>;
 
+// Mean and standard deviation of a channel, scaled to [0, 1]; each image counts the same.
+struct ChannelReport {
+  double mean = 0, std = 0;
+};
+
 struct DataReport {
   std::int64_t samples = 0, readable = 0;
   std::uint64_t bytes = 0;                      // of the files
   std::map<std::string, std::int64_t> formats;  // by content, of the readable ones
   Spread widths, heights;
-  std::vector<BrokenSample> broken;                           // in the order of the samples
-  std::vector<EqualFiles> duplicates;                         // in the order of the first of each
+  std::vector<ChannelReport> channels;  // of the spectrum where there is one, else red, green and blue
+  std::vector<BrokenSample> broken;     // in the order of the samples
+  std::vector<EqualFiles> duplicates;   // in the order of the first of each
   std::vector<std::pair<std::string, std::int64_t>> classes;  // every class and how many samples it has
   std::int64_t unlabelled = 0;
   CaptionReport captions;

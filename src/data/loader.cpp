@@ -23,13 +23,11 @@ Order checked_order(const Source& source, const LoaderConfig& config) {
   return {source.parts(), config.batch_size, config.seed, config.rank, config.world};
 }
 
-std::size_t pixel_bytes(const ViewSpec& view) { return static_cast<std::size_t>(view.side) * view.side * 3; }
-
 HostBatch allocated(const std::vector<ViewSpec>& views, std::int64_t batch_size, bool captions) {
   const auto size = static_cast<std::size_t>(batch_size);
   HostBatch batch;
   batch.size = batch_size;
-  for (const ViewSpec& view : views) batch.views.emplace_back(size * pixel_bytes(view));
+  for (const ViewSpec& view : views) batch.views.emplace_back(size * view.bytes());
   batch.ids.resize(size);
   batch.labels.resize(size);
   if (captions) batch.captions.resize(size);
@@ -182,7 +180,7 @@ std::int64_t Loader::render(HostBatch& batch, std::size_t slot, std::int64_t dra
 bool Loader::try_render(HostBatch& batch, std::size_t slot, std::int64_t draw, Worker& worker) {
   worker.places.clear();
   for (std::size_t i = 0; i < views_.size(); ++i) {
-    worker.places.push_back(batch.views[i].data() + slot * pixel_bytes(views_[i]));
+    worker.places.push_back(batch.views[i].data() + slot * views_[i].bytes());
   }
   const std::int64_t sample = order_.sample(draw);
   try {

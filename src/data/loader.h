@@ -43,7 +43,7 @@ struct HostBatch {
   std::int64_t step = 0;  // global
   std::int64_t epoch = 0;
   std::int64_t size = 0;                         // B = batch_size / world
-  std::vector<std::vector<std::uint8_t>> views;  // one [B, side, side, 3] for each ViewSpec
+  std::vector<std::vector<std::uint8_t>> views;  // one [B, side, side, channels] for each ViewSpec
   std::vector<std::int64_t> ids;      // [B]; draws of the order (sampler.h); substitutes where a sample was bad
   std::vector<std::int64_t> labels;   // [B]
   std::vector<std::string> captions;  // [B] when asked for, else empty

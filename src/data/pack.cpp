@@ -98,11 +98,15 @@ class Packing {
     if (config_.side > 0) {
       const DecodeOptions& how = config_.decode;
       out["decoding"] = {{"exif", how.orient}, {"gray16_scaled", how.scale_gray16}, {"bands", how.bands}};
+      if (how.range) out["decoding"]["range"] = *how.range;
     }
     return out;
   }
 
   void begin() {
+    check(config_.side == 0 || source_.spectrum() == 0,
+          "side: what is made smaller is written as JPEG, which has three channels, and data.bands chooses ",
+          source_.spectrum(), "; leave side 0, which stores the files as they are");
     std::error_code ignored;
     fs::create_directories(out_);
     const bool begun = fs::exists(out_ / kManifest, ignored);

@@ -17,12 +17,17 @@ at::Tensor with_full_bias(const at::Tensor& query, const at::Tensor& value) {
   return at::cat({query, at::zeros_like(query), value});
 }
 
-// pixels [1,3,S,S] as the network frames them, in double.
+// pixels [1,I,S,S] as the network frames them, in double. A network of other than three channels sees red, green and
+// blue in turn: any pixels will do, as long as both see the same.
 at::Tensor view_of(const Image& image, const FrozenVit& model) {
   const auto side = static_cast<int>(model.vit->config().image_side);
   const Image view = framed_view(image, side, model.kernel, model.framing);
-  return normalize_pixels(view.pixels, 1, {.side = side, .kernel = model.kernel, .stats = model.stats}, at::kCPU,
-                          at::kDouble);
+  const auto channels = static_cast<int>(model.vit->config().channels);
+  const Sheets sheets(static_cast<std::size_t>(sheets_of(channels)), view);
+  std::vector<std::uint8_t> pixels(view.pixels.size() / 3 * static_cast<std::size_t>(channels));
+  interleave(sheets, channels, pixels.data());
+  return normalize_pixels(pixels, 1, {.side = side, .kernel = model.kernel, .stats = model.stats, .spectrum = channels},
+                          at::kCPU, at::kDouble);
 }
 
 void make_double(FrozenVit& model) {

@@ -49,14 +49,15 @@ const TypeRow& type_row(FeatureType type) {
   return *std::find_if(std::begin(kTypes), std::end(kTypes), [&](const TypeRow& row) { return row.type == type; });
 }
 
-FramedViewSpec view_of(const FrozenVit& model, const EmbedConfig& config) {
+FramedViewSpec view_of(const FrozenVit& model, const Source& images, const EmbedConfig& config) {
   const std::int64_t side = model.vit->config().image_side;
   return {static_cast<int>(side), model.kernel,
-          config.crop_ratio ? center_crop(side, *config.crop_ratio) : model.framing};
+          config.crop_ratio ? center_crop(side, *config.crop_ratio) : model.framing,
+          seen_spectrum(model.vit->config().channels, images)};
 }
 
-nlohmann::json preprocessing_of(const FrozenVit& model, const EmbedConfig& config) {
-  const FramedViewSpec view = view_of(model, config);
+nlohmann::json preprocessing_of(const FrozenVit& model, const Source& images, const EmbedConfig& config) {
+  const FramedViewSpec view = view_of(model, images, config);
   const std::int64_t resized = view.framing.resized > 0 ? view.framing.resized : view.side;
   return {{"side", view.side},
           {"fit", name_of(kFits, view.framing.fit)},
@@ -73,7 +74,7 @@ nlohmann::ordered_json asked_for(const FrozenVit& model, const Source& images, c
                                  const RowPlan& plan, const std::vector<Tap>& taps) {
   nlohmann::ordered_json out = {{"version", kVersion},
                                 {"model", plan.metadata.at("model_hash")},
-                                {"preprocessing", preprocessing_of(model, config)},
+                                {"preprocessing", preprocessing_of(model, images, config)},
                                 {"list of images", text(images.size(), " images, ", images.fingerprint())},
                                 {"format", name_of(kRowFormats, plan.format)},
                                 {"features", nlohmann::json::array()},
@@ -87,7 +88,7 @@ nlohmann::ordered_json asked_for(const FrozenVit& model, const Source& images, c
   return out;
 }
 
-std::map<std::string, std::string> about(const FrozenVit& model, const EmbedConfig& config,
+std::map<std::string, std::string> about(const FrozenVit& model, const Source& images, const EmbedConfig& config,
                                          const std::vector<Tap>& taps) {
   std::string layers;
   for (const Tap& tap : taps) {
@@ -99,7 +100,7 @@ std::map<std::string, std::string> about(const FrozenVit& model, const EmbedConf
   return {{"model", printable(model.path.string(), 4096)},
           {"model_family", model.family},
           {"model_hash", weights_hash(model)},
-          {"preprocessing", preprocessing_of(model, config).dump()},
+          {"preprocessing", preprocessing_of(model, images, config).dump()},
           {"features", layers},
           {"unit_length", config.normalize ? "true" : "false"}};
 }
@@ -109,7 +110,7 @@ RowPlan plan_rows(const FrozenVit& model, const Source& images, const EmbedConfi
   RowPlan plan{.format = format_of(config, target),
                .arrays = {},
                .max_rows = images.size(),
-               .metadata = about(model, config, taps)};
+               .metadata = about(model, images, config, taps)};
   for (const Tap& tap : taps) plan.arrays.push_back({tap.name, type_row(config.dtype).stored, tap.shape});
   return plan;
 }
@@ -136,8 +137,8 @@ class Embedding {
     BadShare share("max_bad_share", config_.max_bad_share, images_.size(), std::ssize(bad_));
     std::vector<std::int64_t> ids(static_cast<std::size_t>(images_.size() - done_));
     std::iota(ids.begin(), ids.end(), done_);
-    ViewBatches batches(images_, std::move(ids), view_of(model_, config_), config_.workers.value_or(1), config_.batch,
-                        share);
+    ViewBatches batches(images_, std::move(ids), view_of(model_, images_, config_), config_.workers.value_or(1),
+                        config_.batch, share);
     model_.vit->to(config_.dtype == FeatureType::kF64 ? at::kDouble : at::kFloat);
     if (model_.projection) model_.projection->to(model_.vit->patch_embed->weight.scalar_type());
     const std::int64_t begun_at = done_;
@@ -208,7 +209,10 @@ class Embedding {
 
   std::vector<at::Tensor> features_of(const ViewBatch& batch) {
     const at::Tensor& weight = model_.vit->patch_embed->weight;
-    const ViewSpec view{static_cast<int>(model_.vit->config().image_side), model_.kernel, model_.stats};
+    const ViewSpec view{.side = static_cast<int>(model_.vit->config().image_side),
+                        .kernel = model_.kernel,
+                        .stats = model_.stats,
+                        .spectrum = seen_spectrum(model_.vit->config().channels, images_)};
     const at::Tensor pixels = normalize_pixels(batch.pixels, batch.size(), view, weight.device(), weight.scalar_type());
     const AutocastScope autocast(weight.device().type(), config_.bf16);
     std::vector<at::Tensor> values = take(model_, pixels, taps_);

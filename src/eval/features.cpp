@@ -36,12 +36,15 @@ std::vector<std::int64_t> choose_ids(std::int64_t size, std::int64_t count) {
   return ids;
 }
 
-// pixels [b,S,S,3] -> [b,D] float32, on the device.
+// pixels [b,S,S,I] -> [b,D] float32, on the device.
 at::Tensor encode_views(Vit vit, const BackboneConfig& backbone, const std::vector<std::uint8_t>& pixels, int64_t batch,
-                        const FeatureConfig& config) {
+                        int spectrum, const FeatureConfig& config) {
   const c10::InferenceMode no_graph;
   const at::Device device = vit->cls_token.device();
-  const ViewSpec view{static_cast<int>(backbone.vit.image_side), backbone.kernel, backbone.stats};
+  const ViewSpec view{.side = static_cast<int>(backbone.vit.image_side),
+                      .kernel = backbone.kernel,
+                      .stats = backbone.stats,
+                      .spectrum = spectrum};
   const at::Tensor images = normalize_pixels(pixels, batch, view, device);
   const AutocastScope autocast(device.type(), config.bf16);
   const at::Tensor tokens = vit->encode(images).to(at::kFloat);  // [b,1+N,D]
@@ -105,7 +108,8 @@ Features extract_features(const Backbone& backbone, const Source& source, const 
   check(total > 0, "the evaluation data hold no samples");
   const std::vector<std::int64_t> ids = choose_ids(source.size(), total);
   const std::int64_t side = backbone.config.vit.image_side;
-  const FramedViewSpec view{static_cast<int>(side), backbone.config.kernel, center_crop(side, config.crop_ratio)};
+  const FramedViewSpec view{static_cast<int>(side), backbone.config.kernel, center_crop(side, config.crop_ratio),
+                            seen_spectrum(backbone.config.vit.channels, source)};
   BadShare share("features.max_bad_share", config.max_bad_share, total);
   ViewBatches batches(source, ids, view, config.threads, config.batch, share);
   Features out{.values = at::empty({total, backbone.config.vit.width}, at::kFloat), .classes = source.classes()};
@@ -114,7 +118,7 @@ Features extract_features(const Backbone& backbone, const Source& source, const 
     note_bad(out, source, batch);
     if (batch.size() > 0) {
       out.values.narrow(0, std::ssize(labels), batch.size())
-          .copy_(encode_views(backbone.vit, backbone.config, batch.pixels, batch.size(), config));
+          .copy_(encode_views(backbone.vit, backbone.config, batch.pixels, batch.size(), view.spectrum, config));
     }
     for (const std::int64_t id : batch.ids) labels.push_back(source.label(id));
     if (progress) progress(batch.done, total);

@@ -35,7 +35,7 @@ bool ViewBatches::next(ViewBatch& out) {
     const std::int64_t id = ids_[static_cast<std::size_t>(done_++)];
     if (item.fault.empty()) {
       out.ids.push_back(id);
-      out.pixels.insert(out.pixels.end(), item.view.pixels.begin(), item.view.pixels.end());
+      out.pixels.insert(out.pixels.end(), item.pixels.begin(), item.pixels.end());
     } else {
       out.bad.push_back({id, item.fault});
       share_.add(item.fault);

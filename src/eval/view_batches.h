@@ -21,7 +21,7 @@ struct ViewBatch {
     std::int64_t id = 0;
     std::string reason;
   };
-  std::vector<std::uint8_t> pixels;  // [b,S,S,3]
+  std::vector<std::uint8_t> pixels;  // [b,S,S,I]
   std::vector<std::int64_t> ids;     // [b], in the order asked for
   std::vector<Bad> bad;              // met while this batch was collected
   std::int64_t done = 0;             // samples looked at so far, this stream's alone

@@ -9,8 +9,29 @@
 
 namespace lacuna {
 
+namespace {
+
+std::vector<std::uint8_t> view_of(const Source& source, std::int64_t id, const FramedViewSpec& spec) {
+  if (spec.spectrum == 0) return framed_view(source.image(id), spec.side, spec.kernel, spec.framing).pixels;
+  Sheets sheets = source.sheets(id);
+  for (Image& sheet : sheets) sheet = framed_view(sheet, spec.side, spec.kernel, spec.framing);
+  std::vector<std::uint8_t> out(sheets[0].pixels.size() / 3 * static_cast<std::size_t>(spec.spectrum));
+  interleave(sheets, spec.spectrum, out.data());
+  return out;
+}
+
+}  // namespace
+
 Framing center_crop(std::int64_t side, double crop_ratio) {
   return {.resized = static_cast<std::int64_t>(std::floor(static_cast<double>(side) / crop_ratio))};
+}
+
+int seen_spectrum(std::int64_t channels, const Source& source) {
+  if (channels == source.spectrum()) return source.spectrum();
+  check(channels == 3, "the network sees ", channels, " channels, and the images have ",
+        source.spectrum() > 0 ? text(source.spectrum(), " by data.bands") : "red, green and blue",
+        "; name the channels it was trained on by data.bands");
+  return 0;
 }
 
 ViewStream::ViewStream(const Source& source, std::vector<std::int64_t> ids, const FramedViewSpec& spec, int threads,
@@ -62,8 +83,7 @@ void ViewStream::work() {
 
 void ViewStream::fill(std::int64_t position, Slot& slot) const {
   try {
-    const Image image = source_.image(ids_[static_cast<std::size_t>(position)]);
-    slot.item.view = framed_view(image, spec_.side, spec_.kernel, spec_.framing);
+    slot.item.pixels = view_of(source_, ids_[static_cast<std::size_t>(position)], spec_);
   } catch (const Error& error) {
     if (error.code() == ExitCode::kBadData) {
       slot.item.fault = error.what();

@@ -24,7 +24,12 @@ struct FramedViewSpec {
   int side = 224;
   Kernel kernel = Kernel::kBicubic;
   Framing framing = {};
+  int spectrum = 0;  // as in ViewSpec
 };
+
+// What a network of so many channels sees of a source: 0, its red, green and blue, or its spectrum of `channels`.
+// Throws Error where it has no such images.
+int seen_spectrum(std::int64_t channels, const Source& source);
 
 // The centre crop of the evaluation transform as timm states it: the short side is floor(side / crop_ratio).
 Framing center_crop(std::int64_t side, double crop_ratio);
@@ -32,8 +37,8 @@ Framing center_crop(std::int64_t side, double crop_ratio);
 class ViewStream {
  public:
   struct Item {
-    Image view;
-    std::string fault;  // why there is no view; empty when there is one
+    std::vector<std::uint8_t> pixels;  // [S,S,I]
+    std::string fault;                 // why there is no view; empty when there is one
   };
 
   // The source must outlive the stream. At most `window` views wait or are being made.

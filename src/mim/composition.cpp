@@ -19,13 +19,14 @@ std::vector<std::unique_ptr<Teacher>> open_files(const Composition& composition)
   std::vector<std::unique_ptr<Teacher>> teachers;
   for (const ObjectiveConfig& c : composition.objectives) {
     const bool file = has_teacher(c) && origin_of(c.teacher.kind) == TeacherOrigin::kFile;
-    teachers.push_back(file ? open_file_teacher(c.teacher, composition.student.stats) : nullptr);
+    teachers.push_back(file ? open_file_teacher(c.teacher, composition.student) : nullptr);
   }
   return teachers;
 }
 
 VitConfig settle_sides(const StudentConfig& student, const std::vector<std::unique_ptr<Teacher>>& teachers) {
   VitConfig vit = student.vit;
+  if (student.spectrum > 0) vit.channels = student.spectrum;
   vit.image_side = student.image_side.value_or(kUsualSide);
   vit.patch_side = student.patch_side.value_or(kUsualPatch);
   for (const auto& teacher : teachers) {
@@ -37,6 +38,14 @@ VitConfig settle_sides(const StudentConfig& student, const std::vector<std::uniq
   }
   validate(vit);
   return vit;
+}
+
+void check_stats(const StudentConfig& student) {
+  const auto channels = static_cast<size_t>(student.spectrum > 0 ? student.spectrum : 3);
+  check(student.stats.mean.size() == channels && student.stats.std.size() == channels,
+        "student.mean and student.std: the student sees ", channels, " channels and needs as many numbers, found ",
+        student.stats.mean.size(), " and ", student.stats.std.size(),
+        "; lacuna data check PATH with the same data.bands measures them");
 }
 
 void check_grid(const Teacher& teacher, const VitConfig& vit) {
@@ -69,10 +78,13 @@ class Builder {
         sides_{.image_side = vit.image_side,
                .patch_side = vit.patch_side,
                .stats = composition.student.stats,
-               .kernel = composition.student.kernel},
+               .kernel = composition.student.kernel,
+               .spectrum = composition.student.spectrum},
         student_(std::move(student)),
         text_(std::move(text)),
         files_(std::move(files)) {}
+
+  const StudentSides& sides() const { return sides_; }
 
   std::vector<std::shared_ptr<Objective>> build() {
     std::vector<std::shared_ptr<Objective>> out;
@@ -171,6 +183,7 @@ std::unique_ptr<Method> build_method(const Composition& composition, const std::
   Composition c = composition;
   std::erase_if(c.objectives, [](const ObjectiveConfig& objective) { return objective.weight == 0; });
   check_names(c);
+  check_stats(c.student);
   auto files = open_files(c);
   const VitConfig vit = settle_sides(c.student, files);
   Student student(c.student, vit, c.completer);
@@ -179,8 +192,9 @@ std::unique_ptr<Method> build_method(const Composition& composition, const std::
     invariant(tokenizer != nullptr, "an objective reads captions, but no tokenizer was given");
     text = TextStudent(c.text_tower, tokenizer);
   }
-  const ViewSpec view{.side = static_cast<int>(vit.image_side), .kernel = c.student.kernel, .stats = c.student.stats};
-  auto objectives = Builder(c, vit, student, text, std::move(files)).build();  // before the mask: it checks the grids
+  Builder builder(c, vit, student, text, std::move(files));
+  const ViewSpec view = builder.sides().view();
+  auto objectives = builder.build();  // before the mask: it checks the grids
   auto method = std::make_unique<Method>(MethodParts{.student_view = view,
                                                      .masker = Masker(c.mask, vit.grid()),
                                                      .student = student,

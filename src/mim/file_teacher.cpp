@@ -43,9 +43,16 @@ const char* activation_word(Activation activation) {
 
 class FrozenTeacher : public Teacher {
  public:
-  FrozenTeacher(const TeacherConfig& config, const PixelStats& student_stats)
+  FrozenTeacher(const TeacherConfig& config, const StudentConfig& student)
       : config_(config), frozen_(naming("teacher", [&] { return open_frozen_vit(config.path, open_as(config)); })) {
-    if (config_.pixels == TeacherPixels::kStudent) frozen_.stats = student_stats;
+    const int64_t channels = frozen_.vit->config().channels;
+    check(channels == 3 || channels == student.spectrum, "teacher: ", config_.path.string(), " sees ", channels,
+          " channels, and the data give ",
+          student.spectrum > 0 ? text(student.spectrum, " or red, green and blue") : "3", "; set data.bands");
+    check(config_.pixels == TeacherPixels::kOwn || (channels == 3) == (student.spectrum == 0),
+          "teacher.pixels: the student's normalisation is of ", student.spectrum, " channels, the teacher sees ",
+          channels, "; use own");
+    if (config_.pixels == TeacherPixels::kStudent) frozen_.stats = student.stats;
     const bool projects = !frozen_.projection.is_empty();
     check(config_.kind != TeacherKind::kClip || projects, "teacher: ", config_.path.string(), " is a ", frozen_.family,
           " without a projection, not a CLIP; use teacher.kind=vit");
@@ -58,8 +65,11 @@ class FrozenTeacher : public Teacher {
   }
 
   ViewSpec view() const override {
-    return {
-        .side = static_cast<int>(frozen_.vit->config().image_side), .kernel = frozen_.kernel, .stats = frozen_.stats};
+    const VitConfig& vit = frozen_.vit->config();
+    return {.side = static_cast<int>(vit.image_side),
+            .kernel = frozen_.kernel,
+            .stats = frozen_.stats,
+            .spectrum = vit.channels == 3 ? 0 : static_cast<int>(vit.channels)};
   }
   int64_t grid() const override { return frozen_.vit->config().grid(); }
   int64_t patch_side() const override { return frozen_.vit->config().patch_side; }
@@ -72,12 +82,16 @@ class FrozenTeacher : public Teacher {
 
   std::string describe() const override {
     const VitConfig& v = frozen_.vit->config();
-    const auto& [mean, std] = frozen_.stats;
+    const auto listed = [](const std::vector<double>& values) {
+      std::string out;
+      for (const double value : values) out += text(' ', value);
+      return out;
+    };
     return text(frozen_.family, " ", frozen_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
                 " heads, ", activation_word(v.activation), ", input ", v.image_side, " px (",
                 name_of(kKernels, frozen_.kernel), "), patches of ", v.patch_side, " px (grid ", v.grid(), " x ",
-                v.grid(), "), targets of width ", width(), ", mean ", mean[0], " ", mean[1], " ", mean[2], ", std ",
-                std[0], " ", std[1], " ", std[2]);
+                v.grid(), "), targets of width ", width(), ", mean", listed(frozen_.stats.mean), ", std",
+                listed(frozen_.stats.std));
   }
 
   // Under no-grad, not inference mode: inference tensors cannot take part in a loss.
@@ -153,11 +167,11 @@ class VqkdTeacher : public Teacher {
 
 }  // namespace
 
-std::unique_ptr<Teacher> open_file_teacher(const TeacherConfig& config, const PixelStats& student_stats) {
+std::unique_ptr<Teacher> open_file_teacher(const TeacherConfig& config, const StudentConfig& student) {
   check(!config.path.empty(),
         "teacher: no weights given; set teacher=DIR, a folder with config.json and model.safetensors");
   if (config.kind == TeacherKind::kVqkd) return std::make_unique<VqkdTeacher>(config);
-  return std::make_unique<FrozenTeacher>(config, student_stats);
+  return std::make_unique<FrozenTeacher>(config, student);
 }
 
 }  // namespace lacuna

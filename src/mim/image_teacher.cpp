@@ -12,9 +12,7 @@ namespace {
 class ImageTeacher : public Teacher {
  public:
   explicit ImageTeacher(const StudentSides& sides) : sides_(sides) {}
-  ViewSpec view() const override {
-    return {.side = static_cast<int>(sides_.image_side), .kernel = sides_.kernel, .stats = sides_.stats};
-  }
+  ViewSpec view() const override { return sides_.view(); }
   int64_t grid() const override { return sides_.grid(); }
   int64_t patch_side() const override { return sides_.patch_side; }
   bool has_class_token() const override { return false; }
@@ -35,7 +33,7 @@ class ImageTeacher : public Teacher {
 class PixelTeacher : public ImageTeacher {
  public:
   PixelTeacher(const TeacherConfig& config, const StudentSides& sides) : ImageTeacher(sides), order_(config.layout) {}
-  int64_t width() const override { return 3 * patch_side() * patch_side(); }
+  int64_t width() const override { return sides().channels() * patch_side() * patch_side(); }
   std::string describe() const override { return text("pixels of patches of ", patch_side(), " px"); }
   Observation observe(const at::Tensor& images, const MaskPlan&, PathDrop*) override {
     const at::NoGradGuard no_grad;
@@ -57,6 +55,7 @@ class HogTeacher : public ImageTeacher {
   ViewSpec view() const override {
     ViewSpec spec = ImageTeacher::view();
     spec.stats = {.mean = {0, 0, 0}, .std = {1.0 / 255, 1.0 / 255, 1.0 / 255}};
+    spec.spectrum = 0;
     return spec;
   }
   int64_t width() const override {

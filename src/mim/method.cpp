@@ -8,7 +8,7 @@ namespace lacuna {
 namespace {
 
 bool same_view(const ViewSpec& a, const ViewSpec& b) {
-  return a.side == b.side && a.kernel == b.kernel && a.stats == b.stats && a.crop == b.crop;
+  return a.side == b.side && a.kernel == b.kernel && a.stats == b.stats && a.crop == b.crop && a.spectrum == b.spectrum;
 }
 
 size_t place_of(std::vector<ViewSpec>& views, const ViewSpec& wanted) {

@@ -67,6 +67,18 @@ std::vector<uint8_t> mask_of(const MaskPlan& plan, int64_t sample) {
   return mask;
 }
 
+// The whole of a sample as a view, [side, side, channels] at `out`.
+void draw_view(const Sheets& sheets, const ViewSpec& view, std::uint8_t* out) {
+  const auto sized = [&](const Image& sheet) { return resize(sheet, view.side, view.side, view.kernel); };
+  Sheets shown;
+  if (view.spectrum == 0) {
+    shown.push_back(sized(sheets.back()));
+  } else {
+    for (int i = 0; i < sheets_of(view.spectrum); ++i) shown.push_back(sized(sheets.at(static_cast<size_t>(i))));
+  }
+  interleave(shown, view.channels(), out);
+}
+
 Image stack_rows(const std::vector<Image>& rows) {
   Image out(rows[0].width, 0);
   for (const Image& row : rows) {
@@ -105,15 +117,16 @@ Image hidden_patches(const Image& image, const MaskPlan& plan, int64_t sample) {
   return hide(image, mask_of(plan, sample), std::llround(std::sqrt(static_cast<double>(plan.patches))));
 }
 
-PictureWriter::PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed,
+PictureWriter::PictureWriter(Method& method, std::vector<Sheets> images, std::filesystem::path folder, uint64_t seed,
                              at::Device device)
     : method_(method), images_(std::move(images)), folder_(std::move(folder)), seed_(seed) {
   const std::vector<ViewSpec> views = method_.views();
   for (const ViewSpec& view : views) {
     std::vector<std::uint8_t> pixels;
-    for (const Image& image : images_) {
-      const Image sized = resize(image, view.side, view.side, view.kernel);
-      pixels.insert(pixels.end(), sized.pixels.begin(), sized.pixels.end());
+    for (const Sheets& sheets : images_) {
+      const auto start = std::ssize(pixels);
+      pixels.resize(pixels.size() + view.bytes());
+      draw_view(sheets, view, &pixels[static_cast<size_t>(start)]);
     }
     batch_.views.push_back(normalize_pixels(pixels, static_cast<int64_t>(images_.size()), view, device));
   }
@@ -136,7 +149,7 @@ Image PictureWriter::draw(const MaskPlan& plan, const PatchMaps& maps) const {
   const auto grid = static_cast<int64_t>(std::llround(std::sqrt(static_cast<double>(plan.patches))));
   std::vector<Image> rows;
   for (size_t i = 0; i < images_.size(); ++i) {
-    const Image& image = images_[i];
+    const Image& image = images_[i].back();
     const int factor = std::max(1, (kPanelSide + image.width - 1) / image.width),
               cell = image.width * factor / static_cast<int>(grid);
     const auto sample = static_cast<int64_t>(i);

@@ -22,9 +22,9 @@ Image hidden_patches(const Image& image, const MaskPlan& plan, int64_t sample);
 
 class PictureWriter : public Evaluator {
  public:
-  // `images` are squares of the student's side, drawn once; `folder` receives step-N.png. `ids` name the samples, so
-  // that their masks are always the same.
-  PictureWriter(Method& method, std::vector<Image> images, std::filesystem::path folder, uint64_t seed,
+  // `images` are squares of the student's side, of which the RGB sheet is drawn; `folder` receives step-N.png. `ids`
+  // name the samples, so that their masks are always the same.
+  PictureWriter(Method& method, std::vector<Sheets> images, std::filesystem::path folder, uint64_t seed,
                 at::Device device);
 
   std::string name() const override { return "pictures"; }
@@ -34,7 +34,7 @@ class PictureWriter : public Evaluator {
   Image draw(const MaskPlan& plan, const PatchMaps& maps) const;
 
   Method& method_;
-  std::vector<Image> images_;
+  std::vector<Sheets> images_;
   Batch batch_;
   std::filesystem::path folder_;
   uint64_t seed_;

@@ -6,15 +6,15 @@
 namespace lacuna {
 
 at::Tensor patch_pixels(const at::Tensor& images, int64_t patch, PixelOrder order) {
-  expect_shape(images, {kAny, 3, kAny, images.size(-2)}, "images to cut into patches");
-  const int64_t batch = images.size(0), side = images.size(2);
+  expect_shape(images, {kAny, kAny, kAny, images.size(-2)}, "images to cut into patches");
+  const int64_t batch = images.size(0), channels = images.size(1), side = images.size(2);
   check(patch > 0 && side % patch == 0, "pixels: an image side of ", side, " is not a multiple of the patch side ",
         patch);
   const int64_t grid = side / patch;
-  const at::Tensor cells = images.reshape({batch, 3, grid, patch, grid, patch});  // [B,3,G,P,G,P]
+  const at::Tensor cells = images.reshape({batch, channels, grid, patch, grid, patch});  // [B,I,G,P,G,P]
   const at::Tensor ordered =
       order == PixelOrder::kRowColumnColor ? cells.permute({0, 2, 4, 3, 5, 1}) : cells.permute({0, 2, 4, 1, 3, 5});
-  return ordered.reshape({batch, grid * grid, 3 * patch * patch});
+  return ordered.reshape({batch, grid * grid, channels * patch * patch});
 }
 
 at::Tensor standardize_colors(const at::Tensor& patches, PixelOrder order, double eps) {

@@ -1,5 +1,5 @@
 #pragma once
-// Pixels as targets: a patch is one token of 3 P P numbers.
+// Pixels as targets: a patch is one token of I P P numbers.
 
 #include "base/config.h"
 #include "nn/torch.h"
@@ -12,7 +12,7 @@ inline constexpr Named<PixelOrder> kPixelOrders[] = {
     {PixelOrder::kRowColumnColor, "row_column_color", "colours vary fastest"},
     {PixelOrder::kColorRowColumn, "color_row_column", "that of a convolution over patches"}};
 
-// images [B,3,S,S] -> [B,N,3PP], patches in raster order, dtype kept. Throws Error unless P divides S.
+// images [B,I,S,S] -> [B,N,IPP], patches in raster order, dtype kept. Throws Error unless P divides S.
 at::Tensor patch_pixels(const at::Tensor& images, int64_t patch, PixelOrder order);
 
 // Zero mean and unit (biased) variance per patch and colour, as BootMAE does; [B,N,3PP] -> the same. Standardising per

@@ -35,6 +35,7 @@ struct StudentConfig {
   std::optional<int64_t> patch_side;
   PixelStats stats = kImageNetStats;
   Kernel kernel = Kernel::kBicubic;
+  int64_t spectrum = 0;  // channels of the samples' spectrum that it sees, a fact of the data; 0: red, green and blue
 
   void fields(Fields& f);
 };

@@ -119,7 +119,7 @@ class Teacher {
   virtual bool sees_masked_only() const { return false; }
   virtual std::string describe() const = 0;
 
-  // For the teacher's own view [B,3,S,S]. No gradient.
+  // For the teacher's own view [B,I,S,S]. No gradient.
   virtual Observation observe(const at::Tensor& images, const MaskPlan& plan, PathDrop* drop) = 0;
 
   // Importance of each patch by the class token's attention, [B,N]; undefined where the teacher cannot tell.
@@ -144,15 +144,21 @@ struct StudentSides {
   int64_t image_side = 224, patch_side = 16;
   PixelStats stats = kImageNetStats;
   Kernel kernel = Kernel::kBicubic;
+  int64_t spectrum = 0;  // see StudentConfig
 
   int64_t grid() const { return image_side / patch_side; }
+  int64_t channels() const { return spectrum > 0 ? spectrum : 3; }
+  ViewSpec view() const {
+    return {
+        .side = static_cast<int>(image_side), .kernel = kernel, .stats = stats, .spectrum = static_cast<int>(spectrum)};
+  }
 };
 
 // Classes of the patches [B,N] as an observation's grid, [B,1+N,1]; the class token's is -1.
 at::Tensor class_grid(const at::Tensor& ids);
 
 // Each reads and checks; throws Error that says what does not fit.
-std::unique_ptr<Teacher> open_file_teacher(const TeacherConfig& config, const PixelStats& student_stats);
+std::unique_ptr<Teacher> open_file_teacher(const TeacherConfig& config, const StudentConfig& student);
 std::unique_ptr<Teacher> make_image_teacher(const TeacherConfig& config, const StudentSides& sides);
 
 // `head` is the objective's own when the targets are what it makes of the twin's tokens (prototypes), else null.

@@ -35,9 +35,7 @@ class TwinTeacher : public Teacher {
       head_ = build_head(head_config, {.width = student_->width(), .out = online_head_->out(), .grid = vit.grid()});
   }
 
-  ViewSpec view() const override {
-    return {.side = static_cast<int>(sides_.image_side), .kernel = sides_.kernel, .stats = sides_.stats};
-  }
+  ViewSpec view() const override { return sides_.view(); }
   int64_t grid() const override { return sides_.grid(); }
   int64_t patch_side() const override { return sides_.patch_side; }
   int64_t width() const override { return head_ ? head_->out() : token_width(); }

@@ -45,6 +45,9 @@ BackboneConfig config_from(const Json& json, const std::string& source) {
   BackboneConfig config;
   apply(Settings::from_json(json, source), config);  // a field that an older writer did not know keeps its default
   validate(config.vit);
+  const auto channels = static_cast<size_t>(config.vit.channels);
+  check(config.stats.mean.size() == channels && config.stats.std.size() == channels, source, ": mean and std are of ",
+        config.stats.mean.size(), " and ", config.stats.std.size(), " channels, but the network sees ", channels);
   return config;
 }
 
@@ -94,6 +97,7 @@ fs::path newest_checkpoint(const fs::path& run) {
 }  // namespace
 
 void BackboneConfig::fields(Fields& f) {
+  f.add("channels", vit.channels, {.help = "of the images", .min = 1, .max = static_cast<double>(kMaxChannels)});
   f.add("image_side", vit.image_side, {.help = "side of the input", .unit = "pixels", .min = 1, .max = 8192});
   f.add("patch_side", vit.patch_side, {.help = "side of a patch", .unit = "pixels", .min = 1, .max = 512});
   vit_fields(f, vit);

@@ -190,6 +190,7 @@ std::string why_not_clip(const VitConfig& v) {
   if (v.positions != Positions::kLearned || v.relative_bias != RelativeBiasKind::kNone)
     return "CLIP's vision tower has learned positions and no relative bias";
   if (v.layer_scale) return "CLIP's vision tower has no layer scale";
+  if (v.channels != 3) return "a CLIP is read with images of three channels";
   return "";
 }
 

@@ -4,6 +4,7 @@
 //   B batch      N patches of the grid   V visible patches   M masked patches   R tokens of a picked region
 //   T tokens of any sequence             D width             H heads            K target width or classes
 //   G grid side  P patch side in pixels  S image side in pixels                 C context length of a text
+//   I channels of an image
 //
 // Shapes are checked at public seams only.
 

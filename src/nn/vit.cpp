@@ -1,6 +1,7 @@
 #include "nn/vit.h"
 
 #include "base/error.h"
+#include "io/image/pixel_stats.h"
 #include "nn/position.h"
 #include "nn/rotary.h"
 #include "nn/shapes.h"
@@ -67,6 +68,8 @@ void validate(const VitConfig& c) {
   check(!fixed || c.width % 4 == 0, "student: sin-cos positions need a width divisible by 4, found ", c.width);
   check(c.class_token || c.relative_bias == RelativeBiasKind::kNone,
         "student: a relative position bias needs a class token, whose pairs have rows in its table");
+  check(c.channels > 0 && c.channels <= static_cast<int64_t>(kMaxChannels), "a ViT for images of ", c.channels,
+        " channels; 1 to ", kMaxChannels, " are possible");
   check(c.registers >= 0, "student: the number of registers must not be negative");
   check(c.registers == 0 || c.relative_bias == RelativeBiasKind::kNone,
         "student: a relative position bias has no rows for registers; choose one of the two");
@@ -86,7 +89,8 @@ at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows) {
 }
 
 VitImpl::VitImpl(const VitConfig& c)
-    : patch_embed(register_module("patch_embed", Linear(3 * c.patch_side * c.patch_side, c.width, c.patch_bias))),
+    : patch_embed(
+          register_module("patch_embed", Linear(c.channels * c.patch_side * c.patch_side, c.width, c.patch_bias))),
       blocks(register_module("blocks", torch::nn::ModuleList())),
       relative_biases(register_module("relative_biases", torch::nn::ModuleList())),
       config_(c) {
@@ -118,7 +122,7 @@ VitImpl::VitImpl(const VitConfig& c)
 }
 
 at::Tensor VitImpl::patches(const at::Tensor& images) {
-  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
+  expect_shape(images, {kAny, config_.channels, config_.image_side, config_.image_side}, "images of the ViT");
   return patch_embed(unfold_patches(images, config_.patch_side));
 }
 
@@ -151,8 +155,8 @@ at::Tensor VitImpl::relative_bias(int64_t i, int64_t batch, const at::Tensor& ro
 }
 
 at::Tensor VitImpl::run_blocks(const at::Tensor& images, const at::Tensor& rows, PathDrop* drop, const Tap& tap) {
-  expect_shape(images, {kAny, 3, config_.image_side, config_.image_side}, "images of the ViT");
-  const at::Tensor pixels = unfold_patches(images, config_.patch_side);  // [B,N,3PP]
+  expect_shape(images, {kAny, config_.channels, config_.image_side, config_.image_side}, "images of the ViT");
+  const at::Tensor pixels = unfold_patches(images, config_.patch_side);  // [B,N,IPP]
   return run_patches(patch_embed(rows.defined() ? pick_rows(pixels, rows) : pixels), rows, drop, tap);
 }
 

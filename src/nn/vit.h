@@ -19,6 +19,7 @@ enum class Positions { kNone, kSinCos, kSinCosColumns, kLearned };
 enum class RelativeBiasKind { kNone, kShared, kPerBlock };
 
 struct VitConfig {
+  int64_t channels = 3;  // of the images, I in the shapes below
   int64_t image_side = 224;
   int64_t patch_side = 16;
   int64_t width = 768;
@@ -60,7 +61,7 @@ class VitImpl : public torch::nn::Module {
  public:
   explicit VitImpl(const VitConfig& config);
 
-  // Patch embeddings without positions. images [B,3,S,S] -> [B,N,D], raster order.
+  // Patch embeddings without positions. images [B,I,S,S] -> [B,N,D], raster order.
   at::Tensor patches(const at::Tensor& images);
 
   // Adds positions, prepends the class token, applies the blocks and the final norm -> [B,C+T,D]. `rows` [B*T] are flat
@@ -87,7 +88,7 @@ class VitImpl : public torch::nn::Module {
 
   const VitConfig& config() const { return config_; }
 
-  Linear patch_embed;    // weight [D, 3*P*P]: the convolution of stride P, flattened (channel, row, column)
+  Linear patch_embed;    // weight [D, I*P*P]: the convolution of stride P, flattened (channel, row, column)
   at::Tensor cls_token;  // [1,1,D]; undefined without a class token
   at::Tensor reg_token;  // [1,registers,D]; undefined without registers
   at::Tensor pos_embed;  // [1,C+N,D]; a buffer when fixed, a parameter when learned, undefined when there is none

@@ -12,7 +12,7 @@
 namespace lacuna {
 
 struct Batch {
-  std::vector<at::Tensor> views;      // per ViewSpec: [B,3,S,S], floating, normalised by the view's statistics
+  std::vector<at::Tensor> views;      // per ViewSpec: [B,I,S,S], floating, normalised by the view's statistics
   std::vector<int64_t> ids;           // sample indices of the source
   std::vector<int64_t> labels;        // kNoLabel where there is none
   std::vector<std::string> captions;  // empty unless asked for
@@ -21,7 +21,7 @@ struct Batch {
   int64_t size() const { return static_cast<int64_t>(ids.size()); }
 };
 
-// pixels [B,S,S,3] uint8 -> [B,3,S,S] of `dtype` on `device`: copied as bytes, normalised there in that type.
+// pixels [B,S,S,I] uint8 -> [B,I,S,S] of `dtype` on `device`: copied as bytes, normalised there in that type.
 at::Tensor normalize_pixels(std::span<const std::uint8_t> pixels, int64_t batch, const ViewSpec& view,
                             at::Device device, at::ScalarType dtype = at::kFloat);
 

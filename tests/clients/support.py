@@ -56,8 +56,8 @@ def write_images(folder, sizes):
 
 
 def normalised(images, stats, dtype=torch.float64):
-    """uint8 [S,S,3] each -> [B,3,S,S]."""
-    mean, std = (torch.tensor(numbers, dtype=torch.float64).view(1, 3, 1, 1) for numbers in stats)
+    """uint8 [S,S,I] each -> [B,I,S,S]."""
+    mean, std = (torch.tensor(numbers, dtype=torch.float64).view(1, -1, 1, 1) for numbers in stats)
     pixels = torch.from_numpy(numpy.stack(images)).permute(0, 3, 1, 2).to(torch.float64)
     return ((pixels / 255 - mean) / std).to(dtype)
 

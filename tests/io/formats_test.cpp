@@ -200,7 +200,7 @@ TEST(Tiff, RefusesAPlaneWithoutAPlace) {
   tiff.separate = true;
   std::vector<std::uint8_t> bytes = tiff_bytes(tiff);
   const std::size_t data = bytes.size() - tiff.samples.size(),
-                    last = data - 4 * 3 - 4 * 7 - 4;  // before sizes and extras
+                    last = data - 4 * 4 - 4 * 3 - 4 * 7 - 4;  // before sizes, extras and types
   std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(last), 4, std::uint8_t{0});
   EXPECT_EQ(refusal([&] { decode_image(bytes, "planes", {}, {.bands = {0, 1, 5}}); }), "");
   EXPECT_NE(refusal([&] { decode_image(bytes, "planes", {}, {.bands = {0, 1, 6}}); }), "");

@@ -283,7 +283,7 @@ struct Cell {
 };
 
 std::unique_ptr<Teacher> teacher_of(const Cell& cell) {
-  constexpr StudentSides kSides{.image_side = 32, .patch_side = 8};
+  const StudentSides kSides{.image_side = 32, .patch_side = 8};
   switch (cell.teacher) {
     case Cell::kClasses:
       return std::make_unique<FixedTeacher>(at::zeros({2, 16}, at::kLong), 6, toy_vit());

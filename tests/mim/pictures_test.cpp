@@ -53,7 +53,7 @@ TEST(PictureWriter, DrawsOneRowAnImageAndLeavesTheTaskAlone) {
   c.objectives[0].distill.region = {.kind = RegionKind::kAll};
   const auto method = build_method(c, nullptr, 0);
   const TemporaryFolder folder;
-  PictureWriter writer(*method, {gray(32, 40), gray(32, 90)}, folder / "pictures", 3, at::kCPU);
+  PictureWriter writer(*method, {{gray(32, 40)}, {gray(32, 90)}}, folder / "pictures", 3, at::kCPU);
   EXPECT_TRUE(writer.run(5).empty());
   writer.run(6);
   const Image drawn = load_image(folder / "pictures/step-5.png");

@@ -55,7 +55,7 @@ TEST(Student, PixelsOfMaskedPatchesDoNotReachIt) {
 }
 
 std::unique_ptr<Teacher> clip_teacher() {
-  return open_file_teacher({.path = golden_path("models/clip_hf/quickgelu")}, kImageNetStats);
+  return open_file_teacher({.path = golden_path("models/clip_hf/quickgelu")}, {});
 }
 
 TEST(Student, PixelsOfMaskedPatchesDoReachTheTeacher) {
@@ -130,7 +130,7 @@ TEST(Distill, SupervisesOnlyRegionsOfPositiveWeight) {
 
 // ---- The whole method ----
 
-constexpr ViewSpec kView{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
+const ViewSpec kView{.side = 32, .kernel = Kernel::kBicubic, .stats = kClipStats};
 
 Method micro_method(std::unique_ptr<Teacher> teacher) {
   CaeSizes sizes = kSizes;

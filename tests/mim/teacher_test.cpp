@@ -15,7 +15,7 @@ namespace {
 
 using namespace testing;  // NOLINT
 
-std::unique_ptr<Teacher> open_teacher(const TeacherConfig& config) { return open_file_teacher(config, kImageNetStats); }
+std::unique_ptr<Teacher> open_teacher(const TeacherConfig& config) { return open_file_teacher(config, {}); }
 
 Tokens observed(Teacher& teacher, const at::Tensor& pixels, const MaskPlan& plan) {
   const Observation seen = teacher.observe(pixels, plan, nullptr);

@@ -16,7 +16,7 @@ namespace {
 
 using namespace testing;  // NOLINT
 
-constexpr StudentSides kSides{.image_side = 32, .patch_side = 8};
+const StudentSides kSides{.image_side = 32, .patch_side = 8};
 
 TeacherConfig of_kind(TeacherKind kind) { return {.kind = kind, .momentum = {.start = 0.9}}; }
 

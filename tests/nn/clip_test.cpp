@@ -371,7 +371,7 @@ TEST_F(ClipFolder, EachFaultOfThePreprocessingIsNamed) {
       {[](Json& c) {
          c["image_mean"] = {0.2, 0.2};
        },
-       file + "key 'image_mean' must be three numbers, found [0.2,0.2]"},
+       file + "key 'image_mean' must be 3 numbers, found [0.2,0.2]"},
       {[](Json& c) { c["resample"] = 0; },
        file + "key 'resample' must be one of 1 (lanczos), 2 (bilinear), 3 (bicubic), 4 (box), 5 (hamming), found 0"},
       {[](Json& c) { c["resample"] = "bicubic"; }, file + "key 'resample' must be an integer, found \"bicubic\""},

@@ -64,7 +64,7 @@ Outputs run_vqkd(const fs::path& network, Stored& stored) {
 
 // Pixels as the configuration beside the weights says; the references' processors round differently.
 void expect_pixels(const PixelStats& stats, Stored& stored, const std::string& kind) {
-  const auto channels = [](const std::array<double, 3>& values) {
+  const auto channels = [](const std::vector<double>& values) {
     return torch::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1});
   };
   const at::Tensor pixels = scaled(stored.raw("input." + kind + "image_uint8")).to(at::kDouble);

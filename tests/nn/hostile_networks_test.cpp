@@ -101,7 +101,7 @@ TEST(HostileNetworks, EachFaultOfTimmsTensorsIsNamed) {
       {{"blocks.2.norm1.weight", at::zeros({32})}, "key 'depth' is 2, but the tensors say 3"},
       {{"blocks.0.ls1.gamma", at::zeros({32})}, "both 'blocks.0.ls1.gamma' and 'blocks.0.gamma_1' would fill"},
       {{"reg_token", at::zeros({1, 4, 32})}, "holds registers and relative position tables"},
-      {{"patch_embed.proj.weight", at::zeros({32, 1, 8, 8})}, "the patch embedding has shape [32,1,8,8], expected"},
+      {{"patch_embed.proj.weight", at::zeros({32, 65, 8, 8})}, "the patch embedding has shape [32,65,8,8], expected"},
       {{"patch_embed.proj.weight", at::zeros({32, 192})}, "has shape [32,192], expected 4 dimensions"},
       {{"patch_embed.proj.weight", at::zeros({0, 3, 8, 8})}, "none of them empty"},
       {{"patch_embed.proj.weight", at::zeros({4096, 3, 8, 8})}, "describe a network of"},

@@ -1,5 +1,5 @@
 #pragma once
-// Small uncompressed TIFF files for tests: any number of channels of 8 or 16 bits, interleaved in one strip or one
+// Small uncompressed TIFF files for tests: any number of channels of 8, 16 or 32 bits, interleaved in one strip or one
 // strip for each.
 
 #include <cstdint>
@@ -12,7 +12,8 @@ struct SmallTiff {
   bool separate = false;  // planes one after the other
   int photometric = 1;    // 1: gray, 2: RGB
   int orientation = 1;
-  std::vector<std::uint16_t> samples;  // in the order of the file
+  int format = 1;                      // of the samples; 1: unsigned, 2: signed, 3: float
+  std::vector<std::uint32_t> samples;  // in the order of the file, the bits of each
 };
 
 inline std::vector<std::uint8_t> tiff_bytes(const SmallTiff& tiff) {
@@ -21,7 +22,7 @@ inline std::vector<std::uint8_t> tiff_bytes(const SmallTiff& tiff) {
     for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
   };
   std::vector<std::uint32_t> lists;  // values that do not fit into their entry
-  constexpr std::size_t kEntries = 12, kDirectory = 8, kLists = kDirectory + 2 + kEntries * 12 + 4;
+  constexpr std::size_t kEntries = 13, kDirectory = 8, kLists = kDirectory + 2 + kEntries * 12 + 4;
   constexpr std::size_t kShort = 3, kLong = 4;
   // Values are stored as 32 bits in the lists, so 16-bit ones are written in pairs of their own.
   const auto entry = [&](std::size_t tag, std::size_t type, const std::vector<std::size_t>& values) {
@@ -42,7 +43,7 @@ inline std::vector<std::uint8_t> tiff_bytes(const SmallTiff& tiff) {
   const std::size_t extra = channels - (tiff.photometric == 2 ? 3 : 1);
   const std::size_t strip_bytes = tiff.samples.size() * number(tiff.bits / 8) / strips;
   const auto words = [](std::size_t shorts) { return shorts > 2 ? (shorts + 1) / 2 : 0; };
-  const std::size_t data = kLists + 4 * (words(channels) + words(extra) + (strips > 1 ? 2 * strips : 0));
+  const std::size_t data = kLists + 4 * (2 * words(channels) + words(extra) + (strips > 1 ? 2 * strips : 0));
   std::vector<std::size_t> places;
   for (std::size_t s = 0; s < strips; ++s) places.push_back(data + s * strip_bytes);
   put(kDirectory, 4), put(kEntries, 2);
@@ -58,9 +59,10 @@ inline std::vector<std::uint8_t> tiff_bytes(const SmallTiff& tiff) {
   entry(279, kLong, std::vector<std::size_t>(strips, strip_bytes));
   entry(284, kShort, {tiff.separate ? 2u : 1u});
   entry(338, kShort, std::vector<std::size_t>(extra, 0));
+  entry(339, kShort, std::vector<std::size_t>(channels, number(tiff.format)));
   put(0, 4);
   for (const std::uint32_t word : lists) put(word, 4);
-  for (const std::uint16_t sample : tiff.samples) put(sample, tiff.bits / 8);
+  for (const std::uint32_t sample : tiff.samples) put(sample, tiff.bits / 8);
   return out;
 }
 

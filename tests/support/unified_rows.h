@@ -281,7 +281,7 @@ class UnifiedModel {
     switch (origin_of(config.kind)) {
       case TeacherOrigin::kFile:
         if (config.image_side && dtype_ == at::kDouble) return std::make_unique<ExactlyResizedVit>(config, sides_);
-        return open_file_teacher(config, sides_.stats);
+        return open_file_teacher(config, {.stats = sides_.stats});
       case TeacherOrigin::kImage:
         if (config.kind == TeacherKind::kHog) return std::make_unique<UnroundedHog>(config, sides_);
         return make_image_teacher(config, sides_);
@@ -344,7 +344,7 @@ class UnifiedModel {
   // The pixels as the teacher's view asks for them: what the student sees with other statistics, or a stored image.
   void show_teacher(const Teacher& teacher) {
     const PixelStats from = sides_.stats, to = teacher.view().stats;
-    const auto channels = [](const std::array<double, 3>& values) {
+    const auto channels = [](const std::vector<double>& values) {
       return torch::tensor(at::ArrayRef<double>(values), at::kDouble).view({1, 3, 1, 1});
     };
     const bool tokens = teacher.form() == TargetForm::kClasses;  // made in float32 whatever the student is in

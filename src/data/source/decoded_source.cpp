@@ -31,7 +31,9 @@ struct Entry {
   std::uint64_t offset = 0, hash = 0;
   std::uint32_t width = 0, height = 0;
 
-  std::uint64_t bytes() const { return width == 0 ? height : std::uint64_t{3} * width * height; }
+  std::uint64_t bytes(std::uint64_t sheets) const {
+    return width == 0 ? height : std::uint64_t{3} * width * height * sheets;
+  }
 };
 
 struct Footer {
@@ -59,7 +61,7 @@ bool is_same(const Footer& a, const Footer& b) {
 }
 
 // The entries of a file that was made for `wanted`; nothing for any other.
-std::optional<std::vector<Entry>> read_table(const PositionedFile& file, const Footer& wanted) {
+std::optional<std::vector<Entry>> read_table(const PositionedFile& file, const Footer& wanted, std::uint64_t sheets) {
   const std::uint64_t size = file.stamp().size;
   Footer footer;
   if (size < sizeof footer) return std::nullopt;
@@ -72,16 +74,20 @@ std::optional<std::vector<Entry>> read_table(const PositionedFile& file, const F
   if (content_hash64(bytes_of(entries)) != footer.table_hash) return std::nullopt;
   const bool sound = std::all_of(entries.begin(), entries.end(), [&](const Entry& entry) {
     return entry.width < (1u << 20) && entry.height < (1u << 20) && entry.offset <= footer.table &&
-           entry.bytes() <= footer.table - entry.offset;
+           entry.bytes(sheets) <= footer.table - entry.offset;
   });
   return sound ? std::optional(std::move(entries)) : std::nullopt;
+}
+
+std::uint64_t sheet_count(const Source& source) {
+  return static_cast<std::uint64_t>(source.spectrum() == 0 ? 1 : sheets_of(source.spectrum()) + 1);
 }
 
 class DecodedSource final : public Source {
  public:
   DecodedSource(std::unique_ptr<Source> source, const fs::path& file, const Footer& wanted)
       : source_(std::move(source)), file_(file) {
-    auto entries = read_table(file_, wanted);
+    auto entries = read_table(file_, wanted, sheet_count(*source_));
     if (!entries) fail_data(file.string(), ": was not made for these images");
     entries_ = std::move(*entries);
   }
@@ -95,25 +101,32 @@ class DecodedSource final : public Source {
   std::uint64_t fingerprint() const override { return source_->fingerprint(); }
   std::uint64_t stamp() const override { return source_->stamp(); }
 
-  Image image(std::int64_t index) const override {
+  int spectrum() const override { return source_->spectrum(); }
+  Image image(std::int64_t index) const override { return std::move(sheets(index).back()); }
+
+  Sheets sheets(std::int64_t index) const override {
     const Entry& entry = entries_.at(static_cast<std::size_t>(index));
-    Image image;
-    read(entry, index, image.pixels);
-    image.width = static_cast<int>(entry.width);
-    image.height = static_cast<int>(entry.height);
-    return image;
+    std::vector<std::uint8_t> bytes;
+    read(entry, index, bytes);
+    Sheets sheets;
+    for (auto at = bytes.cbegin(); at < bytes.cend(); at += std::ssize(sheets.back().pixels)) {
+      Image& sheet = sheets.emplace_back(static_cast<int>(entry.width), static_cast<int>(entry.height));
+      std::copy_n(at, sheet.pixels.size(), sheet.pixels.begin());
+    }
+    return sheets;
   }
 
   void open(std::int64_t index, ImageReader& reader) const override {
     const Entry& entry = entries_.at(static_cast<std::size_t>(index));
     reader.begin();
     read(entry, index, reader.bytes);
-    reader.hold_bytes(static_cast<int>(entry.width), static_cast<int>(entry.height));
+    reader.hold_bytes(static_cast<int>(entry.width), static_cast<int>(entry.height),
+                      static_cast<int>(sheet_count(*source_)));
   }
 
  private:
   void read(const Entry& entry, std::int64_t index, std::vector<std::uint8_t>& bytes) const {
-    bytes.resize(static_cast<std::size_t>(entry.bytes()));
+    bytes.resize(static_cast<std::size_t>(entry.bytes(sheet_count(*source_))));
     file_.read(entry.offset, std::as_writable_bytes(std::span(bytes)));
     if (content_hash64(bytes_of(bytes)) != entry.hash) {
       fail_data(name(index), ": what was kept of it in ", file_.path().string(),
@@ -129,14 +142,20 @@ class DecodedSource final : public Source {
 
 // What is kept of one sample.
 struct Kept {
-  Image image;
+  int width = 0, height = 0;
+  std::vector<std::uint8_t> pixels;  // of all sheets
   std::string fault;
 };
 
 Kept keep(const Source& source, std::int64_t index, int side) {
   Kept kept;
   try {
-    kept.image = shrunk(source.image(index), side);
+    for (Image& sheet : source.sheets(index)) {
+      const Image small = shrunk(std::move(sheet), side);
+      kept.width = small.width;
+      kept.height = small.height;
+      kept.pixels.insert(kept.pixels.end(), small.pixels.begin(), small.pixels.end());
+    }
   } catch (const Error& error) {
     if (error.code() != ExitCode::kBadData) throw;
     kept.fault = error.what();
@@ -161,7 +180,8 @@ std::uint64_t estimated_bytes(const Source& source, int side) {
     }
   }
   const double mean = pixels / static_cast<double>(std::max<std::int64_t>(read, 1));
-  return static_cast<std::uint64_t>((3 * mean + sizeof(Entry)) * static_cast<double>(source.size())) + sizeof(Footer);
+  const double bytes = 3 * mean * static_cast<double>(sheet_count(source)) + sizeof(Entry);
+  return static_cast<std::uint64_t>(bytes * static_cast<double>(source.size())) + sizeof(Footer);
 }
 
 // Tells how far it is, every few seconds.
@@ -197,11 +217,11 @@ void write(const Source& source, const KeepDecoded& config, Footer footer) {
                    [&](std::int64_t i) { chunk[static_cast<std::size_t>(i)] = keep(source, first + i, config.side); });
     for (const Kept& kept : chunk) {
       const bool whole = kept.fault.empty();
-      const auto content = whole ? bytes_of(kept.image.pixels) : bytes_of(kept.fault);
+      const auto content = whole ? bytes_of(kept.pixels) : bytes_of(kept.fault);
       entries.push_back({.offset = footer.table,
                          .hash = content_hash64(content),
-                         .width = whole ? static_cast<std::uint32_t>(kept.image.width) : 0,
-                         .height = static_cast<std::uint32_t>(whole ? kept.image.height : std::ssize(kept.fault))});
+                         .width = whole ? static_cast<std::uint32_t>(kept.width) : 0,
+                         .height = static_cast<std::uint32_t>(whole ? kept.height : std::ssize(kept.fault))});
       out.write(content);
       footer.table += content.size();
     }
@@ -219,7 +239,7 @@ std::unique_ptr<Source> keep_decoded(std::unique_ptr<Source> source, const KeepD
   const Footer wanted = footer_for(*source, config);
   std::error_code ignored;
   const bool there = fs::is_regular_file(config.file, ignored);
-  if (!there || !read_table(PositionedFile(config.file), wanted)) {
+  if (!there || !read_table(PositionedFile(config.file), wanted, sheet_count(*source))) {
     if (there && config.say) config.say(config.file.string() + " was made for other images or settings");
     write(*source, config, wanted);
   }

@@ -37,6 +37,13 @@ Image MixedSource::image(std::int64_t index) const {
   return at.source.image(at.index);
 }
 
+int MixedSource::spectrum() const { return sources_[0]->spectrum(); }
+
+Sheets MixedSource::sheets(std::int64_t index) const {
+  const Place at = place(index);
+  return at.source.sheets(at.index);
+}
+
 bool MixedSource::encoded(std::int64_t index, std::vector<std::uint8_t>& bytes) const {
   const Place at = place(index);
   return at.source.encoded(at.index, bytes);

@@ -19,6 +19,8 @@ class MixedSource final : public Source {
   std::int64_t size() const override { return starts_.back(); }
   std::string name(std::int64_t index) const override;
   Image image(std::int64_t index) const override;
+  int spectrum() const override;
+  Sheets sheets(std::int64_t index) const override;
   bool encoded(std::int64_t index, std::vector<std::uint8_t>& bytes) const override;
   void open(std::int64_t index, ImageReader& reader) const override;
   std::int64_t label(std::int64_t index) const override;

@@ -59,6 +59,8 @@ std::unique_ptr<Source> decoded(std::unique_ptr<Source> source, const SourceConf
   const DecodeOptions& how = config.decode;
   std::string options = text(how.orient, how.scale_gray16);
   for (const int band : how.bands) options += text(',', band);
+  for (const int band : how.spectrum) options += text('|', band);
+  if (how.range) options += text(" of ", (*how.range)[0], " to ", (*how.range)[1]);
   const std::string key = text(key_of(config, split), '|', options, '|', config.decoded_side);
   ContentHash name;
   name.update(std::as_bytes(std::span(key.data(), key.size())));
@@ -71,6 +73,8 @@ std::unique_ptr<Source> decoded(std::unique_ptr<Source> source, const SourceConf
 
 std::unique_ptr<Source> open_one(const SourceConfig& config, Split split, std::vector<std::string>* notes) {
   if (is_generated(config)) {
+    check(config.decode.bands.empty() && config.decode.spectrum.empty(),
+          "data.bands: scenes of \"shapes\" are RGB and have no other channels");
     return make_shapes_source(
         {.size = config.size, .seed = shapes_seed(config.seed, split), .side = config.side, .label = config.label});
   }

@@ -30,8 +30,14 @@ class Source {
   // A name for messages and the quarantine list (a path, or "shapes:17").
   virtual std::string name(std::int64_t index) const = 0;
 
-  // The decoded image. Throws Error(kBadData) when it cannot be read or decoded.
+  // The decoded image in red, green and blue. Throws Error(kBadData) when it cannot be read or decoded.
   virtual Image image(std::int64_t index) const = 0;
+
+  // Channels that a network of other than three is shown; 0 where the images are RGB alone.
+  virtual int spectrum() const { return 0; }
+
+  // The image with its spectrum, the RGB one last. Throws as image() does.
+  virtual Sheets sheets(std::int64_t index) const { return {image(index)}; }
 
   // The sample's file as it is stored, put into `bytes` (resized; its capacity is kept). False for sources that draw
   // their images; then image() is the only way. Throws Error(kBadData) when it cannot be read.
@@ -40,7 +46,7 @@ class Source {
   }
 
   // The same for a reader, which then decodes what is wanted of it; faults in the pixels show there.
-  virtual void open(std::int64_t index, ImageReader& reader) const { reader.hold(image(index)); }
+  virtual void open(std::int64_t index, ImageReader& reader) const { reader.hold(sheets(index)); }
 
   // Class in [0, classes().size()), or kNoLabel.
   virtual std::int64_t label(std::int64_t index) const = 0;

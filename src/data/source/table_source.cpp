@@ -52,11 +52,13 @@ bool TableSource::encoded(std::int64_t index, std::vector<std::uint8_t>& bytes) 
   return true;
 }
 
-Image TableSource::image(std::int64_t index) const {
+Image TableSource::image(std::int64_t index) const { return std::move(sheets(index).back()); }
+
+Sheets TableSource::sheets(std::int64_t index) const {
   const std::string name = this->name(index);
   std::vector<std::uint8_t> bytes;
   read(checked(index), name, bytes);
-  return decode_image(bytes, name, limits_, decode_);
+  return decode_sheets(bytes, name, limits_, decode_);
 }
 
 void TableSource::open(std::int64_t index, ImageReader& reader) const {

@@ -24,6 +24,8 @@ class TableSource : public Source {
   std::int64_t size() const override { return static_cast<std::int64_t>(table_.size()); }
   std::string name(std::int64_t index) const final;
   Image image(std::int64_t index) const final;
+  int spectrum() const final { return static_cast<int>(decode_.spectrum.size()); }
+  Sheets sheets(std::int64_t index) const final;
   bool encoded(std::int64_t index, std::vector<std::uint8_t>& bytes) const final;
   void open(std::int64_t index, ImageReader& reader) const final;
   std::int64_t label(std::int64_t index) const override;

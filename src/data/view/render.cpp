@@ -16,8 +16,16 @@ int crops_of(std::span<const ViewSpec> views) {
   return crops;
 }
 
+bool is_colors(const ViewSpec& view, int crop) { return view.crop == crop && view.spectrum == 0; }
+
 bool is_asked_for(int crop, std::span<const ViewSpec> views) {
-  return std::any_of(views.begin(), views.end(), [crop](const ViewSpec& view) { return view.crop == crop; });
+  return std::any_of(views.begin(), views.end(), [crop](const ViewSpec& view) { return is_colors(view, crop); });
+}
+
+int widest_of(std::span<const ViewSpec> views) {
+  int widest = 0;
+  for (const ViewSpec& view : views) widest = std::max(widest, view.side);
+  return widest;
 }
 
 bool has_jitter(const AugmentConfig& config) { return config.color_jitter > 0.0 || config.hue > 0.0; }
@@ -65,6 +73,27 @@ void ViewRenderer::render(ImageReader& image, const AugmentConfig& config, std::
   }
   reduction_ = config.fast_decode ? reduction_for(image, views) : 1;
   has_jitter(config) ? render_jittered(image, config, views, out) : render_part(image, config, views, out);
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    if (views[i].spectrum > 0) render_spectrum(image, views[i], config, widest_of(views), out[i]);
+  }
+}
+
+void ViewRenderer::render_spectrum(const ImageReader& image, const ViewSpec& view, const AugmentConfig& config,
+                                   int widest, std::uint8_t* out) {
+  const CropDraw& draw = draws_[static_cast<std::size_t>(view.crop)];
+  invariant(!has_jitter(config) && !draw.finish.gray, "colour jitter or grayscale of a spectrum");
+  invariant(sheets_of(view.spectrum) <= image.spectrum_sheets(), "a view of ", view.spectrum, " channels of ",
+            image.name, ", which has ", image.spectrum_sheets(), " sheets of them");
+  spectrum_.resize(static_cast<std::size_t>(sheets_of(view.spectrum)));
+  for (std::size_t i = 0; i < spectrum_.size(); ++i) {
+    Image& sheet = spectrum_[i];
+    sheet.width = sheet.height = view.side;
+    sheet.pixels.resize(static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3);
+    const ImageView box = image.spectrum_sheet(static_cast<int>(i)).part(draw.box);
+    resizer_.resize(box, {view.side, view.side, view.kernel, config.pass_order, draw.mirrored}, sheet.pixels.data());
+    finish_view(sheet, draw.finish, static_cast<double>(view.side) / widest);
+  }
+  interleave(spectrum_, view.spectrum, out);
 }
 
 // The largest that every view allows.
@@ -82,13 +111,13 @@ void ViewRenderer::resize_views(const ImageView& pixels, int crop, const Augment
   const Region region = inside_reduced(draw.box, reduction_);
   for (std::size_t i = 0; i < views.size(); ++i) {
     const ViewSpec& view = views[i];
-    if (view.crop != crop) continue;
+    if (!is_colors(view, crop)) continue;
     const auto same = std::find_if(
         views.begin(), views.begin() + static_cast<std::ptrdiff_t>(i),
-        [&](const ViewSpec& v) { return v.crop == crop && v.side == view.side && v.kernel == view.kernel; });
+        [&](const ViewSpec& v) { return is_colors(v, crop) && v.side == view.side && v.kernel == view.kernel; });
     const auto earlier = static_cast<std::size_t>(same - views.begin());
     if (earlier < i) {
-      std::memcpy(out[i], out[earlier], static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3);
+      std::memcpy(out[i], out[earlier], view.bytes());
       continue;
     }
     resizer_.resize_region(pixels, region, {view.side, view.side, view.kernel, config.pass_order, draw.mirrored},
@@ -98,16 +127,14 @@ void ViewRenderer::resize_views(const ImageView& pixels, int crop, const Augment
 }
 
 void ViewRenderer::finish_views(int crop, std::span<const ViewSpec> views, std::span<std::uint8_t* const> out) {
-  int widest = 0;
-  for (const ViewSpec& view : views) widest = std::max(widest, view.side);
+  const int widest = widest_of(views);
   for (std::size_t i = 0; i < views.size(); ++i) {
     const ViewSpec& view = views[i];
-    if (view.crop != crop) continue;
-    const auto bytes = static_cast<std::size_t>(view.side) * static_cast<std::size_t>(view.side) * 3;
+    if (!is_colors(view, crop)) continue;
     finished_.width = finished_.height = view.side;
-    finished_.pixels.assign(out[i], out[i] + bytes);
+    finished_.pixels.assign(out[i], out[i] + view.bytes());
     finish_view(finished_, draws_[static_cast<std::size_t>(crop)].finish, static_cast<double>(view.side) / widest);
-    std::memcpy(out[i], finished_.pixels.data(), bytes);
+    std::memcpy(out[i], finished_.pixels.data(), view.bytes());
   }
 }
 
@@ -151,7 +178,7 @@ std::vector<Image> render_views(const Image& image, const AugmentConfig& config,
   for (const ViewSpec& view : views) rendered.emplace_back(view.side, view.side);
   for (Image& view : rendered) places.push_back(view.pixels.data());
   ImageReader reader;
-  reader.hold(image);
+  reader.hold({image});
   ViewRenderer().render(reader, config, views, seed, epoch, sample, places);
   return rendered;
 }

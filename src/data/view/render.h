@@ -32,7 +32,8 @@ CropDraw draw_view_crop(int width, int height, const AugmentConfig& config, std:
 // With buffers that are kept from sample to sample; for one thread at a time.
 class ViewRenderer {
  public:
-  // View i goes to out[i] as [side, side, 3]. `epoch` counts from 0; crops name theirs by crop_epoch. Throws
+  // View i goes to out[i] as [side, side, channels]. A spectrum has no jitter and no grayscale: they are of colours.
+  // `epoch` counts from 0; crops name theirs by crop_epoch. Throws
   // Error(kBadData) when the pixels cannot be decoded; what lies at `out` is then undefined.
   void render(ImageReader& image, const AugmentConfig& config, std::span<const ViewSpec> views, std::uint64_t seed,
               std::uint64_t epoch, std::uint64_t sample, std::span<std::uint8_t* const> out);
@@ -47,6 +48,8 @@ class ViewRenderer {
   void resize_views(const ImageView& pixels, int crop, const AugmentConfig& config, std::span<const ViewSpec> views,
                     std::span<std::uint8_t* const> out);
 
+  void render_spectrum(const ImageReader& image, const ViewSpec& view, const AugmentConfig& config, int widest,
+                       std::uint8_t* out);
   void finish_views(int crop, std::span<const ViewSpec> views, std::span<std::uint8_t* const> out);
 
   Resizer resizer_;
@@ -54,6 +57,7 @@ class ViewRenderer {
   int reduction_ = 1;            // of the sample at hand, by its decoder
   Image jittered_;
   Image finished_;
+  Sheets spectrum_;
 };
 
 // The same for an image in memory.

@@ -1,6 +1,8 @@
 #pragma once
 // What a consumer wants to see of a sample. The loader knows views, and no method.
 
+#include <cstddef>
+
 #include "base/config_fields.h"
 #include "io/image/pixel_stats.h"
 #include "io/image/resize.h"
@@ -12,7 +14,11 @@ struct ViewSpec {
   int side = 224;
   Kernel kernel = Kernel::kBicubic;
   PixelStats stats = kImageNetStats;
-  int crop = 0;  // views of one crop share its geometry and colour; crops of a sample are independent draws
+  int crop = 0;      // views of one crop share its geometry and colour; crops of a sample are independent draws
+  int spectrum = 0;  // so many channels of the sample's spectrum are seen (Sheets); 0: red, green and blue
+
+  int channels() const { return spectrum > 0 ? spectrum : 3; }
+  std::size_t bytes() const { return static_cast<std::size_t>(side) * side * static_cast<std::size_t>(channels()); }
 };
 
 inline constexpr Named<PassOrder> kPassOrders[] = {{PassOrder::kClassic, "classic"},

@@ -76,17 +76,24 @@ Image decode_plain(std::span<const std::uint8_t> bytes, std::string_view content
   refuse_content(content, name);
 }
 
-void pick_bands(Image& image, const DecodeOptions& options, const std::string& name) {
-  check_bands(options, 3, name);
+Image with_channels(Image image, const std::array<int, 3>& channels) {
   for (std::size_t i = 0; i < image.pixels.size(); i += 3) {
     const std::array<std::uint8_t, 3> rgb = {image.pixels[i], image.pixels[i + 1], image.pixels[i + 2]};
-    for (std::size_t c = 0; c < 3; ++c) image.pixels[i + c] = rgb[static_cast<std::size_t>(options.bands[c])];
+    for (std::size_t c = 0; c < 3; ++c) image.pixels[i + c] = rgb[static_cast<std::size_t>(channels[c])];
   }
+  return image;
+}
+
+// `channels` as a sheet; a short list goes on with its last.
+std::array<int, 3> sheet_of(std::span<const int> channels) {
+  const auto at = [&](std::size_t c) { return channels[std::min(c, channels.size() - 1)]; };
+  return {at(0), at(1), at(2)};
 }
 
 }  // namespace
 
-void check_image_size(std::int64_t width, std::int64_t height, const std::string& name, const DecodeLimits& limits) {
+void check_image_size(std::int64_t width, std::int64_t height, const std::string& name, const DecodeLimits& limits,
+                      std::size_t sheets) {
   if (width <= 0 || height <= 0) fail_data(name, ": the header says ", width, " x ", height, " pixels");
   if (std::max(width, height) > limits.max_side) {
     fail_data(name, ": the header says ", width, " x ", height, " pixels, a side longer than the limit of ",
@@ -95,24 +102,56 @@ void check_image_size(std::int64_t width, std::int64_t height, const std::string
   if (width > limits.max_pixels / height) {
     fail_data(name, ": the header says ", width, " x ", height, " pixels, more than the limit of ", limits.max_pixels);
   }
+  if (width * height > limits.max_pixels / static_cast<std::int64_t>(sheets)) {
+    fail_data(name, ": ", width, " x ", height, " pixels in the channels that data.bands asks for are more than the ",
+              "limit of ", limits.max_pixels, " in threes of channels");
+  }
 }
 
-void check_bands(const DecodeOptions& options, int channels, const std::string& name) {
-  check(options.bands.size() == 3, "data.bands: expected three channels, found ", options.bands.size());
-  for (const int band : options.bands) {
-    if (band < 0 || band >= channels) {
-      fail_data(name, ": data.bands asks for channel ", band, ", but the file has ", channels, ", counted from 0");
+std::vector<std::array<int, 3>> choose_channels(const DecodeOptions& options, int channels, const std::string& name) {
+  invariant(options.bands.empty() || options.bands.size() == 3, "an RGB image of ", options.bands.size(), " channels");
+  const std::span<const int> spectrum = options.spectrum;
+  std::vector<std::array<int, 3>> sheets;
+  for (std::size_t c = 0; c < spectrum.size(); c += 3) sheets.push_back(sheet_of(spectrum.subspan(c)));
+  sheets.push_back(sheet_of(options.bands.empty() ? spectrum : options.bands));
+  for (const std::array<int, 3>& sheet : sheets) {
+    for (const int band : sheet) {
+      if (band < 0 || band >= channels)
+        fail_data(name, ": data.bands asks for channel ", band, ", but the file has ", channels, ", counted from 0");
     }
   }
+  return sheets;
 }
 
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
                    const DecodeOptions& options) {
+  return std::move(decode_sheets(bytes, name, limits, options).back());
+}
+
+Sheets decode_sheets(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
+                     const DecodeOptions& options) {
   const std::string_view content(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (is_tiff(content)) return decode_tiff(bytes, name, limits, options);
   Image image = decode_plain(bytes, content, name, limits, options);
-  if (!options.bands.empty()) pick_bands(image, options, name);
-  return options.orient ? upright(std::move(image), exif_orientation(bytes)) : image;
+  if (options.orient) image = upright(std::move(image), exif_orientation(bytes));
+  Sheets sheets;
+  if (options.bands.empty() && options.spectrum.empty()) {
+    sheets.push_back(std::move(image));
+    return sheets;
+  }
+  const auto chosen = choose_channels(options, 3, name);
+  check_image_size(image.width, image.height, name, limits, chosen.size());
+  for (const auto& channels : chosen) sheets.push_back(with_channels(image, channels));
+  return sheets;
+}
+
+void interleave(std::span<const Image> sheets, int channels, std::uint8_t* out) {
+  const std::size_t pixels = sheets[0].pixels.size() / 3;
+  for (int c = 0; c < channels; ++c) {
+    const std::uint8_t* from = sheets[static_cast<std::size_t>(c / 3)].pixels.data() + c % 3;
+    std::uint8_t* to = out + c;
+    for (std::size_t i = 0; i < pixels; ++i, from += 3, to += channels) *to = *from;
+  }
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits, const DecodeOptions& options) {

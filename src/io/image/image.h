@@ -1,8 +1,10 @@
 #pragma once
 // Images in memory and the decoders that make them.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -36,13 +38,32 @@ struct DecodeOptions {
   bool orient = false;        // turn the picture upright by its EXIF orientation
   bool scale_gray16 = false;  // 16-bit gray keeps its high byte instead of being clamped to 255
   std::vector<int> bands;     // three channels, counted from 0, taken as red, green and blue; empty: the file's own
+  std::vector<int> spectrum;  // channels that a network of other than three sees, in this order; empty: none does
+  // Which values of a TIFF's chosen channels become 0 and 255, linearly between them; without, 16 bits keep their high
+  // byte.
+  std::optional<std::array<double, 2>> range;
 };
+
+// An image of any number of channels, as RGB images of one size: channel c of the spectrum is channel c % 3 of sheet
+// c / 3, the last sheet repeats the last channel where there are fewer, and one sheet more is the image in red, green
+// and blue. So all that is done to RGB images is done to each sheet. Without a spectrum there is that one sheet alone.
+using Sheets = std::vector<Image>;
 
 // Decodes JPEG, PNG, WebP, GIF (first frame) or TIFF (first page), told apart by content, to what Pillow's
 // `convert("RGB")` gives. EXIF orientation is not applied, as in torchvision's ImageFolder, unless asked for. Throws
 // Error(kBadData) whose text starts with `name` and says what is wrong.
 Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits = {},
                    const DecodeOptions& options = {});
+
+// The same with the spectrum that the options ask for. RGB formats have three channels, a TIFF those it has.
+Sheets decode_sheets(std::span<const std::uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
+                     const DecodeOptions& options);
+
+// How many sheets hold a spectrum of so many channels.
+inline int sheets_of(int channels) { return (channels + 2) / 3; }
+
+// The spectrum's first `channels`, interleaved: pixels [height, width, channels] at `out`.
+void interleave(std::span<const Image> sheets, int channels, std::uint8_t* out);
 
 // Reads the file, then decodes it. A file that cannot be read is Error(kBadData) too.
 Image load_image(const std::filesystem::path& path, const DecodeLimits& limits = {}, const DecodeOptions& options = {});

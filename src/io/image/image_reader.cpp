@@ -28,11 +28,13 @@ void ImageReader::begin() {
   name.clear();
   give_back_excess(bytes);
   give_back_excess(image_.pixels);
+  sheets_.clear();
 }
 
 void ImageReader::open(const DecodeLimits& limits, const DecodeOptions& options) {
   const bool turned = options.orient && exif_orientation(bytes) != kUpright;
-  if (!is_jpeg(bytes) || turned || !options.bands.empty()) return hold(decode_image(bytes, name, limits, options));
+  const bool chooses = !options.bands.empty() || !options.spectrum.empty();
+  if (!is_jpeg(bytes) || turned || chooses) return hold(decode_sheets(bytes, name, limits, options));
   decoded_ = false;
   size_ = jpeg_.open(bytes, name, limits);
 }
@@ -42,18 +44,19 @@ void ImageReader::open_file(const DecodeLimits& limits, const DecodeOptions& opt
   open(limits, options);
 }
 
-void ImageReader::hold(Image image) {
-  image_ = std::move(image);
-  whole_ = image_;
-  size_ = {image_.width, image_.height};
+void ImageReader::hold(Sheets sheets) {
+  sheets_ = std::move(sheets);
+  whole_.assign(sheets_.begin(), sheets_.end());
+  size_ = {sheets_[0].width, sheets_[0].height};
   decoded_ = true;
 }
 
-void ImageReader::hold_bytes(int width, int height) {
-  const std::size_t stride = static_cast<std::size_t>(width) * 3;
-  invariant(bytes.size() == stride * static_cast<std::size_t>(height), "ImageReader: ", bytes.size(), " bytes for ",
-            width, " x ", height, " pixels");
-  whole_ = {bytes.data(), stride, width, height};
+void ImageReader::hold_bytes(int width, int height, int sheets) {
+  const std::size_t stride = static_cast<std::size_t>(width) * 3, sheet = stride * static_cast<std::size_t>(height);
+  invariant(bytes.size() == sheet * static_cast<std::size_t>(sheets), "ImageReader: ", bytes.size(), " bytes for ",
+            sheets, " sheets of ", width, " x ", height, " pixels");
+  whole_.clear();
+  for (std::size_t at = 0; at < bytes.size(); at += sheet) whole_.emplace_back(&bytes[at], stride, width, height);
   size_ = {width, height};
   decoded_ = true;
 }
@@ -71,7 +74,7 @@ ImageView ImageReader::read_reduced(const Box& box, int reduction) {
 ImageView ImageReader::read(const Box& box) {
   if (!decoded_) return jpeg_.read(box, image_);
   invariant(holds(size_.width, size_.height, box), "ImageReader: a box outside ", name);
-  return whole_.part(box);
+  return whole_.back().part(box);
 }
 
 }  // namespace lacuna

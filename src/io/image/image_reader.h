@@ -31,17 +31,23 @@ class ImageReader {
   void open_file(const DecodeLimits& limits = {}, const DecodeOptions& options = {});
 
   // Takes an image that is decoded already.
-  void hold(Image image);
+  void hold(Sheets sheets);
 
-  // Likewise, where `bytes` are its pixels.
-  void hold_bytes(int width, int height);
+  // Likewise, where `bytes` are the pixels of so many sheets, one behind the other.
+  void hold_bytes(int width, int height, int sheets);
 
   int width() const { return size_.width; }
   int height() const { return size_.height; }
 
-  // The pixels of a box inside width() x height(), valid until the next call. Decodes no more than it must, so only
-  // one box can be had of an image.
+  // Sheets before the one in red, green and blue.
+  int spectrum_sheets() const { return decoded_ ? static_cast<int>(whole_.size()) - 1 : 0; }
+
+  // The pixels of a box inside width() x height() in red, green and blue, valid until the next call. Decodes no more
+  // than it must, so only one box can be had of an image.
   ImageView read(const Box& box);
+
+  // A whole sheet of the spectrum.
+  const ImageView& spectrum_sheet(int sheet) const { return whole_.at(static_cast<std::size_t>(sheet)); }
 
   // By how much a JPEG may be reduced so that a box keeps 1.5 x `side` pixels each way: 1, 2, 4 or 8. 1 for other
   // formats.
@@ -52,10 +58,11 @@ class ImageReader {
 
  private:
   JpegReader jpeg_;
-  Image image_;
+  Image image_;  // what the JPEG decoder makes
+  Sheets sheets_;
   ImageSize size_;
-  bool decoded_ = false;  // whole_ has all pixels
-  ImageView whole_;       // of image_ or of bytes
+  bool decoded_ = false;          // whole_ has all pixels
+  std::vector<ImageView> whole_;  // of sheets_ or of bytes
 };
 
 }  // namespace lacuna

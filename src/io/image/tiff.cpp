@@ -145,14 +145,18 @@ Layout read_layout(TIFF* tiff, const std::string& name, const DecodeLimits& limi
 struct Plan {
   TiffColor color = TiffColor::kGray;
   std::vector<int> samples;
+  std::vector<std::array<int, 3>> sheets =
+      {};  // where among `samples` the channels of each sheet are; empty: one image
   bool inverted = false;
   bool premultiplied = false;
 };
 
 [[noreturn]] void refuse_layout(const Layout& layout, const std::string& name) {
-  fail_data(name, ": TIFF with ", layout.samples, " channels of ", layout.bits, " bits (photometric ",
-            layout.photometric, ", sample format ", layout.format, ", compression ", layout.compression,
-            "); gray, palette, RGB and CMYK can be read, and any three channels of 8 or 16 bits by data.bands");
+  fail_data(
+      name, ": TIFF with ", layout.samples, " channels of ", layout.bits, " bits (photometric ", layout.photometric,
+      ", sample format ", layout.format, ", compression ", layout.compression,
+      "); gray, palette, RGB and CMYK can be read, and any channels of 8 or 16 bits by data.bands, of other types with "
+      "data.range");
 }
 
 Plan plan_gray(const Layout& layout, const std::string& name) {
@@ -178,14 +182,28 @@ Plan plan_colors(const Layout& layout, const std::string& name) {
   return plan;
 }
 
+// Each sample is read once, however many sheets have it.
+Plan plan_channels(const Layout& layout, const std::string& name, const DecodeOptions& options) {
+  const bool counts = layout.format == SAMPLEFORMAT_UINT, real = layout.format == SAMPLEFORMAT_IEEEFP;
+  const bool plain = counts && (layout.bits == 8 || layout.bits == 16);
+  const bool whole = counts || layout.format == SAMPLEFORMAT_INT;
+  const bool ranged = (whole && (layout.bits == 8 || layout.bits == 16)) || ((whole || real) && layout.bits == 32);
+  if (!(options.range ? ranged : plain)) refuse_layout(layout, name);
+  Plan plan{.color = TiffColor::kRgb, .samples = {}};
+  for (std::array<int, 3> sheet : choose_channels(options, layout.samples, name)) {
+    for (int& channel : sheet) {
+      auto found = std::find(plan.samples.begin(), plan.samples.end(), channel);
+      if (found == plan.samples.end()) found = plan.samples.insert(found, channel);
+      channel = static_cast<int>(found - plan.samples.begin());
+    }
+    plan.sheets.push_back(sheet);
+  }
+  return plan;
+}
+
 Plan make_plan(const Layout& layout, const std::string& name, const DecodeOptions& options) {
   if (layout.compression == COMPRESSION_OJPEG) refuse_layout(layout, name);
-  if (!options.bands.empty()) {
-    const bool known = (layout.bits == 8 || layout.bits == 16) && layout.format == SAMPLEFORMAT_UINT;
-    if (!known) refuse_layout(layout, name);
-    check_bands(options, layout.samples, name);
-    return {.color = TiffColor::kRgb, .samples = options.bands};
-  }
+  if (!options.bands.empty() || !options.spectrum.empty()) return plan_channels(layout, name, options);
   switch (layout.photometric) {
     case PHOTOMETRIC_MINISWHITE:
     case PHOTOMETRIC_MINISBLACK:
@@ -214,6 +232,7 @@ TiffRowFormat row_format(TIFF* tiff, const Layout& layout, const Plan& plan, con
                        .inverted = plan.inverted,
                        .premultiplied = plan.premultiplied,
                        .high_byte = plan.color != TiffColor::kGray || options.scale_gray16};
+  if (!plan.sheets.empty()) format.range = options.range;
   if (layout.format == SAMPLEFORMAT_INT) format.sample = TiffSample::kSigned;
   if (layout.format == SAMPLEFORMAT_IEEEFP) format.sample = TiffSample::kFloat;
   if (plan.color != TiffColor::kPalette) return format;
@@ -306,7 +325,7 @@ class Page {
     }
   }
 
-  bool decode_block(std::int64_t column, std::int64_t row, TiffRowPainter& painter, Image& image) {
+  bool decode_block(std::int64_t column, std::int64_t row, TiffRowPainter& painter, Sheets& sheets) {
     const std::int64_t top = row * grid_.height, left = column * grid_.width;
     const std::int64_t rows = std::min(grid_.height, layout_.height - top);
     const std::int64_t bytes = grid_.tiled ? grid_.block_bytes : rows * grid_.row_bytes;
@@ -318,13 +337,21 @@ class Page {
     const int count = static_cast<int>(std::min(grid_.width, layout_.width - left));
     const int sample_bytes = std::max(layout_.bits / 8, 1);
     std::vector<const std::uint8_t*> starts(plan_.samples.size());
+    const int step = layout_.separate ? sample_bytes : sample_bytes * layout_.samples;
     for (std::int64_t y = 0; y < rows; ++y) {
       for (std::size_t s = 0; s < starts.size(); ++s) {
         const std::int64_t offset = layout_.separate ? 0 : std::int64_t{plan_.samples[s]} * sample_bytes;
         starts[s] = planes_[layout_.separate ? s : 0].get() + y * grid_.row_bytes + offset;
       }
-      painter.paint(starts, layout_.separate ? sample_bytes : sample_bytes * layout_.samples, count,
-                    image.row(static_cast<int>(top + y)) + 3 * left);
+      for (std::size_t sheet = 0; sheet < sheets.size(); ++sheet) {
+        std::uint8_t* rgb = sheets[sheet].row(static_cast<int>(top + y)) + 3 * left;
+        if (plan_.sheets.empty()) {
+          painter.paint(starts, step, count, rgb);
+          continue;
+        }
+        const auto start = [&](std::size_t c) { return starts[static_cast<std::size_t>(plan_.sheets[sheet][c])]; };
+        painter.paint(std::array{start(0), start(1), start(2)}, step, count, rgb);
+      }
     }
     return true;
   }
@@ -339,7 +366,7 @@ class Page {
 
 }  // namespace
 
-Image decode_tiff(Bytes bytes, const std::string& name, const DecodeLimits& limits, const DecodeOptions& options) {
+Sheets decode_tiff(Bytes bytes, const std::string& name, const DecodeLimits& limits, const DecodeOptions& options) {
   Memory memory{bytes};
   const Tiff tiff = open(memory, name);
   const Layout layout = read_layout(tiff.get(), name, limits);
@@ -350,13 +377,18 @@ Image decode_tiff(Bytes bytes, const std::string& name, const DecodeLimits& limi
   const Grid grid = read_grid(tiff.get(), layout, bytes, name);
   Page page(tiff.get(), layout, grid, plan);
   TiffRowPainter painter(row_format(tiff.get(), layout, plan, options, name));
-  Image image(static_cast<int>(layout.width), static_cast<int>(layout.height));
+  const std::size_t count = std::max<std::size_t>(plan.sheets.size(), 1);
+  check_image_size(layout.width, layout.height, name, limits, count);
+  Sheets sheets;
+  for (std::size_t i = 0; i < count; ++i)
+    sheets.emplace_back(static_cast<int>(layout.width), static_cast<int>(layout.height));
   for (std::int64_t row = 0; row < grid.down; ++row) {
     for (std::int64_t column = 0; column < grid.across; ++column) {
-      if (!page.decode_block(column, row, painter, image)) fail_tiff(memory, name);
+      if (!page.decode_block(column, row, painter, sheets)) fail_tiff(memory, name);
     }
   }
-  return upright(std::move(image), layout.orientation);
+  for (Image& sheet : sheets) sheet = upright(std::move(sheet), layout.orientation);
+  return sheets;
 }
 
 }  // namespace lacuna

@@ -55,7 +55,20 @@ void TiffRowPainter::read_levels(const std::uint8_t* row, int step, int count, s
   }
 }
 
+double TiffRowPainter::value_of(const std::uint8_t* p) const {
+  const bool is_signed = format_.sample == TiffSample::kSigned;
+  if (format_.sample == TiffSample::kFloat) return static_cast<double>(value_at<float>(p));
+  if (format_.bits == 8) return is_signed ? value_at<std::int8_t>(p) : value_at<std::uint8_t>(p);
+  if (format_.bits == 16) return is_signed ? value_at<std::int16_t>(p) : value_at<std::uint16_t>(p);
+  if (is_signed) return value_at<std::int32_t>(p);
+  return value_at<std::uint32_t>(p);
+}
+
 std::uint8_t TiffRowPainter::level_of(const std::uint8_t* p) const {
+  if (format_.range) {
+    const auto [low, high] = *format_.range;
+    return clamped(255 * ((value_of(p) - low) / (high - low)) + 0.5);
+  }
   const bool is_signed = format_.sample == TiffSample::kSigned;
   if (format_.bits == 8) return *p;
   if (format_.bits == 16) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -14,10 +15,11 @@ enum class TiffSample { kUnsigned, kSigned, kFloat };
 struct TiffRowFormat {
   TiffColor color = TiffColor::kGray;
   TiffSample sample = TiffSample::kUnsigned;
-  int bits = 8;                // 1, 2, 4, 8, 16 or 32; float has 32
-  bool inverted = false;       // gray only
-  bool premultiplied = false;  // RGB followed by the alpha that it was multiplied with
-  bool high_byte = false;      // what 16 bits keep, instead of being clamped
+  int bits = 8;                                // 1, 2, 4, 8, 16 or 32; float has 32
+  bool inverted = false;                       // gray only
+  bool premultiplied = false;                  // RGB followed by the alpha that it was multiplied with
+  bool high_byte = false;                      // what 16 bits keep, instead of being clamped
+  std::optional<std::array<double, 2>> range;  // the values that become 0 and 255, instead
   std::array<std::array<std::uint8_t, 3>, 256> palette{};
 };
 
@@ -32,6 +34,7 @@ class TiffRowPainter {
  private:
   void read_levels(const std::uint8_t* row, int step, int count, std::uint8_t* levels) const;
   std::uint8_t level_of(const std::uint8_t* p) const;
+  double value_of(const std::uint8_t* p) const;
   void paint_pixel(const std::uint8_t* level, std::size_t stride, std::uint8_t* rgb) const;
 
   TiffRowFormat format_;

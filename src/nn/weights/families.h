@@ -10,7 +10,7 @@
 namespace lacuna {
 
 // How a tensor lies in the file compared with ours. kVector: [1,1,D] is stored [D]. kMatrix: [1,T,D] is stored [T,D].
-// kConvolution: the patch embedding [D,3*P*P] is stored [D,3,P,P]. kTransposed: [K,D] is stored [D,K].
+// kConvolution: the patch embedding [D,I*P*P] is stored [D,I,P,P]. kTransposed: [K,D] is stored [D,K].
 enum class Layout { kSame, kVector, kMatrix, kConvolution, kTransposed };
 
 // One row: our tensor(s) and the file's. In `ours`, "vit." stands before a Vit's tensors, "projection." before the

@@ -1,5 +1,6 @@
 #include "nn/weights/json_reader.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -62,17 +63,13 @@ Activation JsonReader::activation(const char* key, const char* fallback) const {
   fail(where_, ": key '", key, "' is '", printable(found), "'; known activations are ", known);
 }
 
-std::array<double, 3> JsonReader::channels(const char* key, const std::array<double, 3>& fallback) const {
+std::vector<double> JsonReader::channels(const char* key, const std::vector<double>& fallback) const {
   if (!json_.contains(key)) return fallback;
   const nlohmann::json& values = json_[key];
-  check(values.is_array() && values.size() == 3, where_, ": key '", key, "' must be three numbers, found ",
-        printable(values.dump()));
-  std::array<double, 3> out{};
-  for (size_t i = 0; i < 3; ++i) {
-    check(values[i].is_number(), where_, ": key '", key, "' must be three numbers, found ", printable(values.dump()));
-    out[i] = values[i].get<double>();
-  }
-  return out;
+  const bool fits = values.is_array() && values.size() == fallback.size();
+  check(fits && std::all_of(values.begin(), values.end(), [](const auto& value) { return value.is_number(); }), where_,
+        ": key '", key, "' must be ", fallback.size(), " numbers, found ", printable(values.dump()));
+  return values.get<std::vector<double>>();
 }
 
 JsonReader JsonReader::object(const char* key) const {

@@ -25,7 +25,7 @@ class JsonReader {
   bool flag(const char* key, bool fallback) const;
   std::string word(const char* key, const char* fallback) const;
   Activation activation(const char* key, const char* fallback) const;
-  std::array<double, 3> channels(const char* key, const std::array<double, 3>& fallback) const;
+  std::vector<double> channels(const char* key, const std::vector<double>& fallback) const;
   JsonReader object(const char* key) const;  // Error when absent
 
   // Throws Error when the key is there and contradicts what the tensors say.

@@ -126,6 +126,7 @@ std::string why_not_open_clip(const PortableClip& clip) {
     return "OpenCLIP's text tower takes exact GELU or QuickGELU";
   if (c.kernel != Kernel::kBicubic && c.kernel != Kernel::kBilinear)
     return "OpenCLIP resizes images by bicubic or bilinear interpolation";
+  if (c.vision.channels != 3) return "OpenCLIP's vision towers see three channels";
   return takes_timm_tower(c) ? "" : why_not_own_tower(c);
 }
 

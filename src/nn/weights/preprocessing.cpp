@@ -24,7 +24,7 @@ constexpr KernelRow kRows[] = {{Kernel::kLanczos, 1, "lanczos"},
                                {Kernel::kHamming, 5, "hamming"}};
 
 PixelStats read_stats(const JsonReader& in, const char* mean, const char* std, const PixelStats& fallback) {
-  const PixelStats stats{.mean = in.channels(mean, fallback.mean), .std = in.channels(std, fallback.std)};
+  PixelStats stats{.mean = in.channels(mean, fallback.mean), .std = in.channels(std, fallback.std)};
   for (const double s : stats.std) check(s > 0, in.where(), ": key '", std, "' must be positive");
   return stats;
 }
@@ -116,9 +116,10 @@ Preprocessing read_processor(const JsonReader& in, Preprocessing fallback) {
   check(in.flag("do_rescale", true) && std::abs(in.number("rescale_factor", 1 / 255.0) * 255 - 1) < 1e-6, in.where(),
         ": pixels are always scaled from 0..255 to [0, 1] before they are normalised, but 'do_rescale' or "
         "'rescale_factor' says otherwise");
-  constexpr PixelStats kAsTheyAre{{0, 0, 0}, {1, 1, 1}};
+  const size_t channels = fallback.stats.mean.size();
+  const PixelStats as_they_are{std::vector<double>(channels, 0.0), std::vector<double>(channels, 1.0)};
   const bool normalized = in.flag("do_normalize", true);
-  Preprocessing out{.stats = normalized ? read_stats(in, "image_mean", "image_std", fallback.stats) : kAsTheyAre,
+  Preprocessing out{.stats = normalized ? read_stats(in, "image_mean", "image_std", fallback.stats) : as_they_are,
                     .kernel = read_code(in, fallback.kernel)};
   std::string type = in.word("image_processor_type", "");
   if (type.empty()) type = in.word("feature_extractor_type", "");
@@ -141,6 +142,8 @@ Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallb
   check(ratio > 0 && ratio <= 2, in.where(), ": key 'crop_pct' must be a share of the image, found ", ratio);
   const auto side = static_cast<double>(out.side > 0 ? out.side : fallback.side);
   out.framing.resized = static_cast<int64_t>(std::floor(side / ratio));
+  check(out.framing.fit != Fit::kPad || out.stats.mean.size() == 3, in.where(),
+        ": images of other than three channels are not padded; set another crop_mode");
   if (out.framing.fit == Fit::kPad) out.framing.fill = read_fill(in, out.stats);
   return out;
 }

@@ -55,6 +55,7 @@ Json model_arguments(const PortableVit& net) {
               {"mlp_ratio", mlp_ratio(gated ? 2 * c.hidden : c.hidden, c.width)},
               {"qkv_bias", c.qkv_bias != QkvBias::kNone},
               {"global_pool", mean ? "avg" : "token"}};
+  if (c.channels != 3) out["in_chans"] = c.channels;
   if (c.layer_scale) out["init_values"] = *c.layer_scale;
   if (is_beit(c)) {
     out["use_abs_pos_emb"] = c.positions != Positions::kNone;
@@ -95,7 +96,7 @@ Json config_json(const PortableVit& net) {
               {"global_pool", arguments["global_pool"]},
               {"model_args", arguments},
               {"pretrained_cfg",
-               {{"input_size", {3, c.image_side, c.image_side}},
+               {{"input_size", {c.channels, c.image_side, c.image_side}},
                 {"fixed_input_size", true},
                 {"interpolation", name_of(kKernels, net.kernel)},
                 {"crop_pct", crop_share(c.image_side, net.framing.resized)},
@@ -105,6 +106,7 @@ Json config_json(const PortableVit& net) {
                 {"num_classes", net.head.classes},
                 {"first_conv", "patch_embed.proj"},
                 {"classifier", "head"}}}};
+  if (c.channels != 3) out["pretrained_cfg"]["first_conv"] = nullptr;  // else timm would convert it from three channels
   if (!net.labels.empty()) out["label_names"] = net.labels;
   return out;
 }

@@ -144,7 +144,7 @@ Json sizes_json(const PortableVit& net) {
           {"image_size", c.image_side},
           {"layer_norm_eps", c.norm_eps},
           {"num_attention_heads", c.heads},
-          {"num_channels", 3},
+          {"num_channels", c.channels},
           {"num_hidden_layers", c.depth},
           {"patch_size", c.patch_side}};
 }
@@ -243,7 +243,7 @@ Json processor_json(const ImageProcessor& p) {
               {"do_normalize", true},
               {"image_mean", p.stats.mean},
               {"image_std", p.stats.std},
-              {"do_convert_rgb", true},
+              {"do_convert_rgb", p.stats.mean.size() == 3},
               {"image_processor_type", p.name}};
   const Json square = {{"height", p.side}, {"width", p.side}};
   out["size"] = p.crops ? Json{{"shortest_edge", p.resized > 0 ? p.resized : p.side}} : square;

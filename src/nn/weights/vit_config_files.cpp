@@ -37,6 +37,12 @@ double read_eps(const JsonReader& in, const char* key, double fallback) {
 
 std::string path_name(const fs::path& folder) { return fs::absolute(folder).lexically_normal().string(); }
 
+PixelStats unknown_stats(int64_t channels) {
+  if (channels == 3) return {};
+  const std::vector<double> half(static_cast<size_t>(channels), 0.5);
+  return {.mean = half, .std = half};
+}
+
 class Describer {
  public:
   Describer(const TensorFile& file, const NamedVit& named, const VitMeasures& measures,
@@ -47,7 +53,7 @@ class Describer {
         asked_(activation),
         name_(path_name(folder_)),
         out_{.measures = measures, .pixels = {}, .notes = {}} {
-    out_.pixels.stats = family_.stats;
+    out_.pixels.stats = measures.vit.channels == 3 ? family_.stats : unknown_stats(measures.vit.channels);
   }
 
   DescribedVit run() {
@@ -196,7 +202,7 @@ class Describer {
     in.confirm("hidden_size", c.width);
     in.confirm("num_hidden_layers", c.depth);
     in.confirm("patch_size", c.patch_side);
-    in.confirm("num_channels", 3);
+    in.confirm("num_channels", c.channels);
     if (out_.measures.embed > 0) whole.confirm("projection_dim", out_.measures.embed);
     if (c.registers > 0) in.confirm("num_register_tokens", c.registers);
     confirm_classes(whole, "id2label");
@@ -266,7 +272,7 @@ class Describer {
     in.confirm("embed_dim", c.width);
     in.confirm("depth", c.depth);
     in.confirm("patch_size", c.patch_side);
-    in.confirm("in_chans", 3);
+    in.confirm("in_chans", vit().channels);
     for (const char* key : {"reg_tokens", "num_reg_tokens"}) {
       if (c.registers > 0) in.confirm(key, c.registers);
     }
@@ -433,7 +439,11 @@ int64_t assumed_heads(int64_t width, const std::string& where, std::vector<std::
 
 DescribedVit describe(const TensorFile& file, const NamedVit& named, const VitMeasures& measures,
                       std::optional<Activation> activation) {
-  return Describer(file, named, measures, activation).run();
+  DescribedVit out = Describer(file, named, measures, activation).run();
+  if (out.pixels.stats == unknown_stats(measures.vit.channels))
+    out.notes.push_back(text("nothing tells mean and standard deviation of its ", measures.vit.channels,
+                             " channels: 0.5 assumed for each"));
+  return out;
 }
 
 fs::path folder_of(const TensorFile& file) {

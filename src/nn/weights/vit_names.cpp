@@ -156,7 +156,7 @@ std::vector<int64_t> their_shape(Layout layout, const VitConfig& c) {
     case Layout::kMatrix:
       return {-1, c.width};
     case Layout::kConvolution:
-      return {c.width, 3, c.patch_side, c.patch_side};
+      return {c.width, c.channels, c.patch_side, c.patch_side};
     case Layout::kSame:
     case Layout::kTransposed:
       break;
@@ -203,7 +203,7 @@ double about_parameters(const VitConfig& c) {
   const auto width = static_cast<double>(c.width), hidden = static_cast<double>(c.hidden);
   const double block = 4 * width * width + 3 * width * hidden;
   return static_cast<double>(c.depth) * block +
-         width * static_cast<double>(c.patches() + 3 * c.patch_side * c.patch_side);
+         width * static_cast<double>(c.patches() + c.channels * c.patch_side * c.patch_side);
 }
 
 VitMeasures measure(const TensorFile& file, const NamedVit& named) {
@@ -211,8 +211,10 @@ VitMeasures measure(const TensorFile& file, const NamedVit& named) {
   VitMeasures m;
   VitConfig& c = m.vit;
   const auto patch = in.shape("vit.patch_embed.weight", 4);
-  check(patch[1] == 3 && patch[2] == patch[3], file.path().string(), ": the patch embedding has shape ",
-        shape_text(at::IntArrayRef(patch)), ", expected [D,3,P,P]");
+  check(patch[1] <= static_cast<int64_t>(kMaxChannels) && patch[2] == patch[3], file.path().string(),
+        ": the patch embedding has shape ", shape_text(at::IntArrayRef(patch)), ", expected [D,I,P,P] with I up to ",
+        kMaxChannels);
+  c.channels = patch[1];
   c.width = patch[0];
   c.patch_side = patch[2];
   c.heads = c.depth = 0;
