@@ -96,7 +96,8 @@ Image sheet_of(const std::vector<Image>& rows) {
   Image sheet(columns * (width + kMargin) - kMargin, lines * height + kMargin);
   std::fill(sheet.pixels.begin(), sheet.pixels.end(), kPaper);
   for (int i = 0; i < count; ++i) {
-    const int left = i / lines * (width + kMargin), top = i % lines * height + kMargin;
+    const std::ptrdiff_t left = std::ptrdiff_t{i / lines} * (width + kMargin);
+    const int top = i % lines * height + kMargin;
     const Image& row = rows[static_cast<size_t>(i)];
     for (int y = 0; y < height; ++y)
       std::memcpy(sheet.row(top + y) + 3 * left, row.row(y), static_cast<size_t>(width) * 3);

@@ -59,6 +59,7 @@ std::string dtype_mix(const ModelFacts& facts) {
 
 std::string numbers(const std::vector<double>& values) {
   std::vector<std::string> words;
+  words.reserve(values.size());
   for (const double value : values) words.push_back(text(value));
   return joined(words, " ");
 }

@@ -267,8 +267,10 @@ class Embedding {
   void write(const std::vector<std::int64_t>& ids, const std::vector<at::Tensor>& values) {
     if (ids.empty()) return;
     std::vector<std::string> names;
+    names.reserve(ids.size());
     for (const std::int64_t id : ids) names.push_back(images_.name(id));
     std::vector<std::span<const std::byte>> rows;
+    rows.reserve(values.size());
     for (const at::Tensor& value : values)
       rows.emplace_back(static_cast<const std::byte*>(value.const_data_ptr()), value.nbytes());
     rows_->append(names, rows);

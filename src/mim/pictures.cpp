@@ -15,6 +15,7 @@ constexpr int kPanelSide = 160;  // pixels, at least; small inputs are enlarged 
 constexpr int kMargin = 6;
 constexpr std::uint8_t kPaper = 255;
 constexpr std::uint8_t kHidden = 110;
+constexpr std::ptrdiff_t kColors = 3;
 
 // Points of the scale, evenly spaced; linear between them.
 constexpr double kScale[][3] = {
@@ -25,7 +26,7 @@ Image enlarge(const Image& image, int factor) {
   for (int y = 0; y < out.height; ++y) {
     const std::uint8_t* from = image.row(y / factor);
     std::uint8_t* to = out.row(y);
-    for (int x = 0; x < out.width; ++x) std::memcpy(to + 3 * x, from + 3 * (x / factor), 3);
+    for (int x = 0; x < out.width; ++x) std::memcpy(to + kColors * x, from + kColors * (x / factor), kColors);
   }
   return out;
 }
@@ -40,7 +41,7 @@ Image draw_map(const at::Tensor& values, int64_t grid, int cell, double low, dou
       const double value = v[(y / cell) * grid + x / cell];
       const auto color = std::isnan(value) ? std::array<std::uint8_t, 3>{kHidden, kHidden, kHidden}
                                            : heat((value - low) / (high - low));
-      std::copy(color.begin(), color.end(), out.row(y) + 3 * x);
+      std::copy(color.begin(), color.end(), out.row(y) + kColors * x);
     }
   }
   return out;
@@ -51,7 +52,8 @@ Image hide(const Image& image, const std::vector<uint8_t>& masked, int64_t grid)
   const int cell = image.width / static_cast<int>(grid);
   for (int y = 0; y < out.height; ++y) {
     for (int x = 0; x < out.width; ++x) {
-      if (masked[static_cast<size_t>((y / cell) * grid + x / cell)]) std::memset(out.row(y) + 3 * x, kHidden, 3);
+      if (masked[static_cast<size_t>((y / cell) * grid + x / cell)])
+        std::memset(out.row(y) + kColors * x, kHidden, kColors);
     }
   }
   return out;
@@ -107,8 +109,8 @@ Image panel_row(std::span<const Image> panels, int margin) {
   Image out(static_cast<int>(panels.size()) * (side + margin) + margin, side + margin);
   std::fill(out.pixels.begin(), out.pixels.end(), kPaper);
   for (size_t i = 0; i < panels.size(); ++i) {
-    const auto left = static_cast<size_t>(margin + static_cast<int>(i) * (side + margin));
-    for (int y = 0; y < side; ++y) std::memcpy(out.row(y) + 3 * left, panels[i].row(y), static_cast<size_t>(side) * 3);
+    const std::ptrdiff_t left = margin + static_cast<std::ptrdiff_t>(i) * (side + margin);
+    for (int y = 0; y < side; ++y) std::copy_n(panels[i].row(y), kColors * side, out.row(y) + kColors * left);
   }
   return out;
 }

@@ -110,7 +110,7 @@ void BackboneConfig::fields(Fields& f) {
 
 std::string write_backbone(const fs::path& folder, const Vit& vit, const BackboneConfig& config) {
   PortableVit net = portable({.config = config, .vit = vit, .origin = ""});
-  const std::string reason = why_not_timm(net);
+  std::string reason = why_not_timm(net);
   if (reason.empty()) {
     write_timm_folder(folder, net);
     return reason;

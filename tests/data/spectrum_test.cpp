@@ -43,6 +43,7 @@ Image channel_of(int channel, int sample, int width, int height) {
 std::vector<std::uint8_t> tiff_of(int sample, int width, int height) {
   SmallTiff tiff{.width = width, .height = height, .channels = kChannels};
   std::vector<Image> channels;
+  channels.reserve(kChannels);
   for (int c = 0; c < kChannels; ++c) channels.push_back(channel_of(c, sample, width, height));
   for (std::size_t i = 0; i < channels[0].pixels.size(); i += 3) {
     for (const Image& channel : channels) tiff.samples.push_back(channel.pixels[i]);
@@ -90,6 +91,7 @@ TEST_F(SpectrumTest, EachChannelOfAViewIsThatChannelRenderedAlone) {
     for (int sample = 0; sample < kSamples; ++sample) {
       std::vector<std::vector<std::uint8_t>> found;
       std::vector<std::uint8_t*> places;
+      found.reserve(views.size()), places.reserve(views.size());
       for (const ViewSpec& view : views) found.emplace_back(view.bytes());
       for (auto& bytes : found) places.push_back(bytes.data());
       all->open(sample, reader);

@@ -110,7 +110,7 @@ TEST(Spectrum, IsTakenFromFormatsOfThreeChannelsToo) {
 
 TEST(Spectrum, CountsTowardsTheLimitOfPixels) {
   const std::vector<std::uint8_t> file = tiff_bytes(many(7, 8, false));
-  const DecodeLimits limits{.max_pixels = 2 * kPixels};
+  const DecodeLimits limits{.max_pixels = std::int64_t{2} * kPixels};
   EXPECT_EQ(refusal([&] { decode_sheets(file, "tiff", limits, {.spectrum = {0, 1, 2}}); }), "");
   EXPECT_NE(refusal([&] { decode_sheets(file, "tiff", limits, {.spectrum = {0, 1, 2, 3}}); }), "");
   const std::vector<std::uint8_t> png = encode_png(Image(kWidth, kHeight));

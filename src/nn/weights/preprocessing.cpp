@@ -112,7 +112,7 @@ int64_t read_side(const JsonReader& in, const char* key) {
   return side.get<int64_t>();
 }
 
-Preprocessing read_processor(const JsonReader& in, Preprocessing fallback) {
+Preprocessing read_processor(const JsonReader& in, const Preprocessing& fallback) {
   check(in.flag("do_rescale", true) && std::abs(in.number("rescale_factor", 1 / 255.0) * 255 - 1) < 1e-6, in.where(),
         ": pixels are always scaled from 0..255 to [0, 1] before they are normalised, but 'do_rescale' or "
         "'rescale_factor' says otherwise");
@@ -133,7 +133,7 @@ Preprocessing read_processor(const JsonReader& in, Preprocessing fallback) {
   return out;
 }
 
-Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback, double crop_pct) {
+Preprocessing read_named_preprocessing(const JsonReader& in, const Preprocessing& fallback, double crop_pct) {
   Preprocessing out{.stats = read_stats(in, "mean", "std", fallback.stats),
                     .kernel = read_kernel_name(in, fallback.kernel),
                     .framing = {.fit = read_fit(in)},

@@ -20,12 +20,12 @@ struct Preprocessing {
 
 // transformers' preprocessor_config.json; absent keys of pixels leave `fallback`, those of framing are the defaults of
 // the processor it names.
-Preprocessing read_processor(const JsonReader& in, Preprocessing fallback);
+Preprocessing read_processor(const JsonReader& in, const Preprocessing& fallback);
 
 // timm's pretrained_cfg (input_size, crop_pct, crop_mode) and OpenCLIP's preprocess_cfg (size, resize_mode), with mean,
 // std and the name of the interpolation. `fallback.side` is the network's own; `crop_pct` holds where none is named.
 inline constexpr double kTimmCropPct = 0.875, kOpenClipCropPct = 1;
-Preprocessing read_named_preprocessing(const JsonReader& in, Preprocessing fallback, double crop_pct);
+Preprocessing read_named_preprocessing(const JsonReader& in, const Preprocessing& fallback, double crop_pct);
 
 // The side of square images: an integer, [S,S], [3,S,S] or {"height": S, "width": S}. 0 when absent.
 int64_t read_side(const JsonReader& in, const char* key);
