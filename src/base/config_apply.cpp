@@ -7,6 +7,7 @@
 #include "base/config_mistakes.h"
 #include "base/config_text.h"
 #include "base/error.h"
+#include "base/join.h"
 #include "base/suggest.h"
 
 namespace lacuna {

@@ -2,6 +2,7 @@
 #include "base/config.h"
 #include "base/config_text.h"
 #include "base/error.h"
+#include "base/join.h"
 
 namespace lacuna {
 namespace {

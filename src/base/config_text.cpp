@@ -1,6 +1,7 @@
 #include "base/config_text.h"
 
 #include "base/error.h"
+#include "base/join.h"
 
 namespace lacuna {
 namespace {
@@ -84,12 +85,6 @@ std::vector<std::string> choice_names(const ConfigField& field) {
   std::vector<std::string> names;
   for (const ConfigField::Choice& choice : field.choices) names.push_back(choice.name);
   return names;
-}
-
-std::string joined(const std::vector<std::string>& parts, const std::string& between) {
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
-  return out;
 }
 
 }  // namespace lacuna

@@ -24,6 +24,5 @@ std::string expected(const ConfigField& field);
 std::string range_of(const FieldInfo& info);                      // "from 0 to 1"; empty without bounds
 std::string type_of(const ConfigField& field);                    // "number", "list of numbers", "auto | path"
 std::vector<std::string> choice_names(const ConfigField& field);  // of an enum
-std::string joined(const std::vector<std::string>& parts, const std::string& between);
 
 }  // namespace lacuna

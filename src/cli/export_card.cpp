@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "base/log.h"
 #include "cli/run_card.h"
 #include "cli/version.h"
@@ -91,16 +92,11 @@ void write_network(std::ostream& out, const PortableVit& net) {
       << v.grid() << ").";
   if (net.embed > 0) out << " Projection into a space of " << net.embed << " channels.";
   if (net.head.classes > 0) out << " Classifier with " << net.head.classes << " classes.";
-  const auto listed = [](const std::vector<double>& values) {
-    std::string out;
-    for (const double value : values) out += text(out.empty() ? "" : ", ", value);
-    return out;
-  };
-  const std::string channels = v.channels == 3 ? "RGB" : text(v.channels, " channels");
+  const std::string channels = v.channels == 3 ? "RGB" : counted(v.channels, "channel");
   out << "\n\n## Preprocessing\n\n"
       << channels << ", shorter edge to " << v.image_side << " px by " << name_of(kKernels, net.kernel)
       << " resampling, centre crop of " << v.image_side << " x " << v.image_side << ", scaled to [0, 1]; mean "
-      << listed(net.stats.mean) << "; standard deviation " << listed(net.stats.std) << ".\n\n";
+      << joined(net.stats.mean) << "; standard deviation " << joined(net.stats.std) << ".\n\n";
 }
 
 void write_teachers(std::ostream& out, const RunConfig& c) {

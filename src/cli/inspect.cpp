@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
@@ -45,23 +46,10 @@ void say(const std::string& what, const std::string& words) {
   std::printf("  %-10s %s\n", what.c_str(), words.c_str());
 }
 
-std::string joined(const std::vector<std::string>& parts, const char* between = ", ") {
-  std::string out;
-  for (const std::string& part : parts) out += (out.empty() ? "" : between) + part;
-  return out;
-}
-
 std::string dtype_mix(const ModelFacts& facts) {
   std::vector<std::string> parts;
   for (const auto& [name, count] : facts.dtypes) parts.push_back(text(name, " x ", count));
   return joined(parts);
-}
-
-std::string numbers(const std::vector<double>& values) {
-  std::vector<std::string> words;
-  words.reserve(values.size());
-  for (const double value : values) words.push_back(text(value));
-  return joined(words, " ");
 }
 
 // "short side to 256, centre 224, bicubic, mean …, std …"
@@ -70,8 +58,8 @@ std::string pixels_text(const Preprocessing& pixels, int64_t side) {
   const std::string frame = pixels.framing.fit == Fit::kSquash ? text("squashed to ", resized)
                             : pixels.framing.fit == Fit::kPad  ? text("long side to ", resized, ", padded to ", side)
                                                                : text("short side to ", resized, ", centre ", side);
-  return text(frame, ", ", name_of(kKernels, pixels.kernel), ", mean ", numbers(pixels.stats.mean), ", std ",
-              numbers(pixels.stats.std));
+  return text(frame, ", ", name_of(kKernels, pixels.kernel), ", mean ", joined(pixels.stats.mean, " "), ", std ",
+              joined(pixels.stats.std, " "));
 }
 
 void say_network(const ModelFacts& facts) {
@@ -79,7 +67,7 @@ void say_network(const ModelFacts& facts) {
   say("network", text("ViT of width ", v.width, ", ", v.depth, " blocks, ", v.heads, " heads, MLP ", v.hidden, " (",
                       name_of(kActivations, v.activation), "); ", human_count(static_cast<double>(facts.parameters)),
                       " parameters"));
-  const std::string channels = v.channels == 3 ? "" : text(v.channels, " channels, ");
+  const std::string channels = v.channels == 3 ? "" : counted(v.channels, "channel") + ", ";
   say("input", text(channels, v.image_side, " px, patches of ", v.patch_side, " px (grid ", v.grid(), " x ", v.grid(),
                     ")", v.class_token ? ", class token" : ", no class token",
                     v.registers > 0 ? text(", ", v.registers, " registers") : ""));

@@ -6,6 +6,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/run_card.h"
 #include "cli/run_init.h"
 #include "cli/version.h"
@@ -244,7 +245,7 @@ void print_plan(const Run& run, std::ostream& out) {
   out << "method    " << c.method << ": " << method(c.method).title << "\n";
   print_source(run, out);
   out << "student   " << c.model << ": width " << vit.width << ", " << vit.depth << " blocks, " << vit.heads
-      << " heads, input " << (vit.channels == 3 ? "" : text(vit.channels, " channels of ")) << vit.image_side
+      << " heads, input " << (vit.channels == 3 ? "" : counted(vit.channels, "channel") + " of ") << vit.image_side
       << " px, patches of " << vit.patch_side << " px (grid " << vit.grid() << " x " << vit.grid() << "); "
       << human_count(static_cast<double>(parameter_count(*run.method->student()->vit))) << " parameters, "
       << human_count(static_cast<double>(parameter_count(run.method->module()))) << " with all that is trained\n";

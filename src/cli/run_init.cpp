@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "cli/export_source.h"
 #include "nn/shapes.h"
 #include "nn/weights/portable.h"
@@ -28,12 +29,6 @@ std::string some(const std::vector<std::string>& names) {
   std::string out;
   for (size_t i = 0; i < names.size() && i < kNamesShown; ++i) out += (i > 0 ? ", " : "") + names[i];
   return names.size() > kNamesShown ? out + text(", and ", names.size() - kNamesShown, " more") : out;
-}
-
-std::string joined(const std::set<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
 }
 
 template <class Value>

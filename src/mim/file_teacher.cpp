@@ -1,6 +1,7 @@
 // Teachers that are files with a grid of their own: frozen ViTs and BEiT v2's tokenizer.
 
 #include "base/error.h"
+#include "base/join.h"
 #include "mim/teacher.h"
 #include "nn/backbone.h"
 #include "nn/frozen_vit.h"
@@ -82,16 +83,11 @@ class FrozenTeacher : public Teacher {
 
   std::string describe() const override {
     const VitConfig& v = frozen_.vit->config();
-    const auto listed = [](const std::vector<double>& values) {
-      std::string out;
-      for (const double value : values) out += text(' ', value);
-      return out;
-    };
     return text(frozen_.family, " ", frozen_.path.string(), ": width ", v.width, ", ", v.depth, " blocks, ", v.heads,
                 " heads, ", activation_word(v.activation), ", input ", v.image_side, " px (",
                 name_of(kKernels, frozen_.kernel), "), patches of ", v.patch_side, " px (grid ", v.grid(), " x ",
-                v.grid(), "), targets of width ", width(), ", mean", listed(frozen_.stats.mean), ", std",
-                listed(frozen_.stats.std));
+                v.grid(), "), targets of width ", width(), ", mean ", joined(frozen_.stats.mean, " "), ", std ",
+                joined(frozen_.stats.std, " "));
   }
 
   // Under no-grad, not inference mode: inference tensors cannot take part in a loss.

@@ -13,6 +13,7 @@
 #include "io/image/image.h"
 #include "io/image/image_reader.h"
 #include "support/golden_image.h"
+#include "support/refusal.h"
 #include "support/sha256.h"
 #include "support/shared.h"
 #include "support/small_tiff.h"
@@ -22,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::bytes_of;
+using testing::refusal;
 using testing::same_pixels;
 using testing::sha256;
 using testing::shared_folder;
@@ -35,16 +37,6 @@ SmallTiff numbered(int channels, int bits) {
     tiff.samples.push_back(static_cast<std::uint16_t>(bits == 8 ? i * 37 % 256 : i * 3001 % 65536));
   }
   return tiff;
-}
-
-std::string refusal(const std::function<void()>& decode) {
-  try {
-    decode();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kBadData) << error.what();
-    return error.what();
-  }
-  return {};
 }
 
 TEST(Orientation, EqualsExifTransposeOnTheReferenceFiles) {

@@ -13,11 +13,13 @@
 #include "io/image/image_reader.h"
 #include "io/image/png_writer.h"
 #include "support/golden_image.h"
+#include "support/refusal.h"
 #include "support/small_tiff.h"
 
 namespace lacuna {
 namespace {
 
+using testing::refusal;
 using testing::same_pixels;
 using testing::SmallTiff;
 using testing::tiff_bytes;
@@ -36,16 +38,6 @@ SmallTiff many(int channels, int bits, bool separate) {
     tiff.samples.push_back(sample_of(channel, pixel, bits));
   }
   return tiff;
-}
-
-std::string refusal(const std::function<void()>& decode) {
-  try {
-    decode();
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::kBadData) << error.what();
-    return error.what();
-  }
-  return {};
 }
 
 // The bytes of the chosen channels, [pixels, channels].

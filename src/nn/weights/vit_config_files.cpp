@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/join.h"
 #include "io/files.h"
 #include "nn/weights/natural_activation.h"
 #include "nn/weights/timm_architectures.h"
@@ -13,12 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-std::string listed(const std::vector<std::string>& names) {
-  std::string out;
-  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out;
-}
 
 // A setting that is not among `known` may change what the network computes, unless it is switched off.
 void refuse_unknown(const JsonReader& in, std::initializer_list<std::string_view> known) {
@@ -196,7 +191,7 @@ class Describer {
     const std::vector<std::string>& known = family_.model_types;
     check(type.empty() || std::find(known.begin(), known.end(), type) != known.end(), whole.where(),
           ": key 'model_type' is '", printable(type), "', which bears the names of ", family_.name,
-          " but may compute something else; known are ", listed(known));
+          " but may compute something else; known are ", joined(known));
     const JsonReader in = whole.has("vision_config") ? whole.object("vision_config") : whole;
     VitConfig& c = vit();
     in.confirm("hidden_size", c.width);
