@@ -1,11 +1,15 @@
-// PNG through libspng.
+// PNG: libdeflate inflates, we undo the filters, libspng does the rest; rows that are bytes of gray or colour already
+// are copied without it.
 //
-// libspng gets a cleaned copy of the file, IHDR, PLTE and one IDAT: ancillary chunks have no effect on the pixels we
-// want (transparency is dropped, gamma and profiles are ignored), so damage inside them is no reason to fail, and what
-// Pillow accepts or refuses is decided here. The checks are Pillow's: the checksum of every chunk before the image
-// data, none for the IDAT chunks (the copy gets a right one; deflate's own is verified), and nothing about what follows
-// them.
+// Only IHDR, PLTE and IDAT are read: ancillary chunks have no effect on the pixels we want (transparency is dropped,
+// gamma and profiles are ignored), so damage inside them is no reason to fail, and what Pillow accepts or refuses is
+// decided here. The checks are Pillow's: the checksum of every chunk before the image data, none for the IDAT chunks
+// (deflate's own is verified), and nothing about what follows them.
+//
+// Image data that libdeflate does not take to its end (cut off, damaged, more or less than the rows need), or that are
+// too many to hold, go to libspng and zlib as they are, which read row by row and have the last word.
 
+#include <libdeflate.h>
 #include <spng.h>
 
 #include <algorithm>
@@ -19,6 +23,7 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "io/image/decoders.h"
+#include "io/image/png_rows.h"
 
 namespace lacuna {
 namespace {
@@ -26,40 +31,12 @@ namespace {
 using Bytes = std::span<const std::uint8_t>;
 
 constexpr std::size_t kSignatureBytes = 8;
-constexpr std::size_t kFrameBytes = 12;        // length, type and checksum around a chunk's data
-constexpr std::uint64_t kMaxInflation = 1032;  // of deflate: 258 bytes out of 2 bits
+constexpr std::size_t kFrameBytes = 12;                      // length, type and checksum around a chunk's data
+constexpr std::uint64_t kMaxInflation = 1032;                // of deflate: 258 bytes out of 2 bits
+constexpr std::size_t kMostAtOnce = std::size_t{128} << 20;  // inflated bytes that are held
 
 std::uint32_t big_endian(const std::uint8_t* p) {
   return std::uint32_t{p[0]} << 24 | std::uint32_t{p[1]} << 16 | std::uint32_t{p[2]} << 8 | p[3];
-}
-
-// CRC-32 tables for eight bytes at a time: kCrc[n][v] is the effect of byte v followed by n zero bytes.
-constexpr auto kCrc = [] {
-  std::array<std::array<std::uint32_t, 256>, 8> tables{};
-  for (std::uint32_t v = 0; v < 256; ++v) {
-    std::uint32_t crc = v;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc & 1u) != 0 ? 0xEDB88320u ^ (crc >> 1) : crc >> 1;
-    tables[0][v] = crc;
-  }
-  for (std::size_t n = 1; n < 8; ++n) {
-    for (std::size_t v = 0; v < 256; ++v) {
-      const std::uint32_t before = tables[n - 1][v];
-      tables[n][v] = tables[0][before & 0xFFu] ^ (before >> 8);
-    }
-  }
-  return tables;
-}();
-
-std::uint32_t crc32(Bytes bytes) {
-  std::uint32_t crc = 0xFFFFFFFFu;
-  const std::uint8_t* p = bytes.data();
-  std::size_t left = bytes.size();
-  for (; left >= 8; left -= 8, p += 8) {
-    crc = kCrc[7][(crc ^ p[0]) & 0xFFu] ^ kCrc[6][((crc >> 8) ^ p[1]) & 0xFFu] ^ kCrc[5][((crc >> 16) ^ p[2]) & 0xFFu] ^
-          kCrc[4][(crc >> 24) ^ p[3]] ^ kCrc[3][p[4]] ^ kCrc[2][p[5]] ^ kCrc[1][p[6]] ^ kCrc[0][p[7]];
-  }
-  for (; left > 0; --left, ++p) crc = kCrc[0][(crc ^ *p) & 0xFFu] ^ (crc >> 8);
-  return ~crc;
 }
 
 struct Chunk {
@@ -68,7 +45,7 @@ struct Chunk {
   Bytes data;
   bool whole = false;
   bool checksum_fits() const {
-    return crc32(framed.subspan(4, 4 + data.size())) == big_endian(framed.data() + 8 + data.size());
+    return libdeflate_crc32(0, framed.data() + 4, 4 + data.size()) == big_endian(framed.data() + 8 + data.size());
   }
 };
 
@@ -91,15 +68,16 @@ void put_big_endian(std::uint32_t value, std::uint8_t* p) {
   for (int i = 0; i < 4; ++i) p[i] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
 }
 
-struct CleanPng {
-  std::vector<std::uint8_t> bytes;
-  std::size_t image_bytes = 0;  // compressed
+struct Png {
+  std::vector<std::uint8_t> header;  // signature, IHDR and PLTE, as they are in a file
+  bool has_palette = false;
+  Bytes data;                        // of all IDAT chunks
+  std::vector<std::uint8_t> joined;  // which has them when there are several
 };
 
 // Copies the header chunks that matter, checked, and returns the position of the first IDAT.
-std::size_t copy_header(Bytes file, const std::string& name, std::vector<std::uint8_t>& out) {
+std::size_t copy_header(Bytes file, const std::string& name, Png& png) {
   bool seen_header = false;
-  bool seen_palette = false;
   for (std::size_t position = kSignatureBytes;;) {
     const Chunk chunk = chunk_at(file, position);
     if (chunk.type.empty()) fail_data(name, ": damaged PNG: the file ends before the image data");
@@ -112,36 +90,33 @@ std::size_t copy_header(Bytes file, const std::string& name, std::vector<std::ui
       fail_data(name, ": damaged PNG: wrong checksum of the ", printable(chunk.type), " chunk");
     const bool is_header = chunk.type == "IHDR";
     const bool is_palette = chunk.type == "PLTE";
-    if (is_header != !seen_header || (is_palette && seen_palette)) {
+    if (is_header != !seen_header || (is_palette && png.has_palette)) {
       fail_data(name, ": damaged PNG: unexpected ", printable(chunk.type), " chunk");
     }
     seen_header = true;
-    seen_palette = seen_palette || is_palette;
-    if (is_header || is_palette) append(out, chunk.framed);
+    png.has_palette = png.has_palette || is_palette;
+    if (is_header || is_palette) append(png.header, chunk.framed);
     position += chunk.framed.size();
   }
 }
 
-CleanPng clean(Bytes file, const std::string& name) {
-  CleanPng png;
-  png.bytes.reserve(file.size() + kFrameBytes);
-  append(png.bytes, file.first(kSignatureBytes));
-  std::size_t position = copy_header(file, name, png.bytes);
-
-  const std::size_t frame = png.bytes.size();
-  png.bytes.resize(frame + 8);
-  for (Chunk chunk = chunk_at(file, position); chunk.type == "IDAT"; chunk = chunk_at(file, position)) {
-    append(png.bytes, chunk.data);
-    png.image_bytes += chunk.data.size();
+Png parts_of(Bytes file, const std::string& name) {
+  Png png;
+  append(png.header, file.first(kSignatureBytes));
+  std::size_t position = copy_header(file, name, png);
+  Chunk chunk = chunk_at(file, position);
+  png.data = chunk.data;
+  for (;;) {
     position += chunk.framed.size();
+    chunk = chunk_at(file, position);
+    if (chunk.type != "IDAT") return png;
+    if (png.joined.empty()) {
+      png.joined.reserve(file.size());
+      append(png.joined, png.data);
+    }
+    append(png.joined, chunk.data);
+    png.data = png.joined;
   }
-  std::uint8_t* start = png.bytes.data() + frame;
-  put_big_endian(static_cast<std::uint32_t>(png.image_bytes), start);
-  std::memcpy(start + 4, "IDAT", 4);
-  const std::uint32_t checksum = crc32(Bytes(start + 4, png.image_bytes + 4));
-  png.bytes.resize(png.bytes.size() + 4);
-  put_big_endian(checksum, &png.bytes[png.bytes.size() - 4]);
-  return png;
 }
 
 using Context = std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)>;
@@ -150,10 +125,14 @@ void require(int status, const std::string& name) {
   if (status != SPNG_OK) fail_data(name, ": damaged PNG: ", spng_strerror(status));
 }
 
+unsigned channels_of(const spng_ihdr& header) {
+  static constexpr std::array<unsigned, 7> kChannels = {1, 0, 3, 1, 2, 0, 4};
+  return kChannels[header.color_type];
+}
+
 // Refuses an image that this much compressed data cannot hold.
 void check_inflation(const spng_ihdr& header, std::size_t image_bytes, const std::string& name) {
-  static constexpr std::array<unsigned, 7> kChannels = {1, 0, 3, 1, 2, 0, 4};
-  const std::uint64_t bits = std::uint64_t{header.width} * kChannels[header.color_type] * header.bit_depth;
+  const std::uint64_t bits = std::uint64_t{header.width} * channels_of(header) * header.bit_depth;
   const std::uint64_t needed = bits / 8 * header.height;
   if (needed > image_bytes * kMaxInflation) {
     fail_data(name, ": damaged PNG: ", image_bytes, " bytes of image data cannot hold ", header.width, " x ",
@@ -161,34 +140,132 @@ void check_inflation(const spng_ihdr& header, std::size_t image_bytes, const std
   }
 }
 
+// The filtered rows; null where libdeflate has not found exactly them.
+std::unique_ptr<std::uint8_t[]> inflate(Bytes data, std::size_t size) {
+  using Inflater = std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)>;
+  if (size > kMostAtOnce) return nullptr;
+  const Inflater inflater(libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  if (!inflater) throw std::bad_alloc();
+  auto rows = std::make_unique_for_overwrite<std::uint8_t[]>(size);
+  std::size_t taken = 0;
+  const libdeflate_result result =
+      libdeflate_zlib_decompress_ex(inflater.get(), data.data(), data.size(), rows.get(), size, &taken, nullptr);
+  if (result != LIBDEFLATE_SUCCESS || taken != data.size()) return nullptr;
+  return rows;
+}
+
+// Appends a zlib stream that holds the bytes as they are, in stored blocks.
+void append_stored(std::vector<std::uint8_t>& out, Bytes bytes) {
+  constexpr std::size_t kBlock = 65535;
+  out.insert(out.end(), {0x78, 0x01});
+  do {
+    const Bytes block = bytes.first(std::min(bytes.size(), kBlock));
+    bytes = bytes.subspan(block.size());
+    out.push_back(bytes.empty() ? 1 : 0);  // whether it is the last
+    const int size = static_cast<int>(block.size());
+    for (const int number : {size, size ^ 0xFFFF}) {
+      out.push_back(static_cast<std::uint8_t>(number));
+      out.push_back(static_cast<std::uint8_t>(number >> 8));
+    }
+    append(out, block);
+  } while (!bytes.empty());
+  out.resize(out.size() + 4);  // a checksum that is not asked for
+}
+
+// A file with one IDAT chunk for libspng.
+std::vector<std::uint8_t> png_file(const Png& png, Bytes data, bool inflated) {
+  std::vector<std::uint8_t> out;
+  out.reserve(png.header.size() + data.size() + data.size() / 8192 + 64);
+  append(out, png.header);
+  const std::size_t frame = out.size();
+  out.resize(frame + 8);
+  inflated ? append_stored(out, data) : append(out, data);
+  put_big_endian(static_cast<std::uint32_t>(out.size() - frame - 8), &out[frame]);
+  std::memcpy(&out[frame + 4], "IDAT", 4);
+  const std::uint32_t checksum = libdeflate_crc32(0, &out[frame + 4], out.size() - frame - 4);
+  out.resize(out.size() + 4);
+  put_big_endian(checksum, &out[out.size() - 4]);
+  return out;
+}
+
+spng_ihdr header_of(spng_ctx* context, Bytes file, const std::string& name) {
+  require(spng_set_png_buffer(context, file.data(), file.size()), name);
+  spng_ihdr header{};
+  require(spng_get_ihdr(context, &header), name);
+  return header;
+}
+
+Context make_context() {
+  Context context(spng_ctx_new(0), spng_ctx_free);
+  if (!context) throw std::bad_alloc();
+  return context;
+}
+
 // 16-bit gray is clamped: what every Pillow does. Scaling keeps the high byte, as 16-bit colour does.
-Image decode_gray16(spng_ctx* context, const spng_ihdr& header, const std::string& name, bool scale) {
-  Image image(static_cast<int>(header.width), static_cast<int>(header.height));
+void decode_gray16(spng_ctx* context, Image& image, const std::string& name, bool scale) {
   std::vector<std::uint16_t> gray(image.pixels.size() / 3);
   require(spng_decode_image(context, gray.data(), gray.size() * sizeof gray[0], SPNG_FMT_PNG, 0), name);
   for (std::size_t i = 0; i < gray.size(); ++i) {
     const auto value = static_cast<std::uint8_t>(scale ? gray[i] >> 8 : std::min<int>(gray[i], 255));
     std::fill_n(image.pixels.begin() + static_cast<std::ptrdiff_t>(i * 3), 3, value);
   }
-  return image;
+}
+
+// What libspng makes of the file's image data, or of rows that were inflated and checked here.
+void decode_by_spng(const Png& png, Bytes data, bool inflated, Image& image, const std::string& name, bool scale) {
+  const Context context = make_context();
+  if (inflated) require(spng_set_crc_action(context.get(), SPNG_CRC_USE, SPNG_CRC_USE), name);
+  const std::vector<std::uint8_t> file = png_file(png, data, inflated);
+  const spng_ihdr header = header_of(context.get(), file, name);
+  if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16) {
+    return decode_gray16(context.get(), image, name, scale);
+  }
+  require(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_RGB8, 0), name);
+}
+
+// Whether a row without its filter is bytes of gray or colour, perhaps with alpha, in their places. A palette beside
+// them has no effect, but may be a wrong one.
+bool is_plain(const Png& png, const spng_ihdr& header) {
+  return header.bit_depth == 8 && header.interlace_method == 0 && !png.has_palette &&
+         header.color_type != SPNG_COLOR_TYPE_INDEXED;
+}
+
+// From rows whose first byte names no filter any more.
+void copy_rows(const std::uint8_t* row, unsigned channels, Image& image) {
+  const std::size_t row_bytes = 1 + std::size_t{channels} * static_cast<std::size_t>(image.width);
+  const std::size_t green = channels >= 3 ? 1 : 0, blue = 2 * green;
+  for (int y = 0; y < image.height; ++y, row += row_bytes) {
+    std::uint8_t* out = image.row(y);
+    if (channels == 3) {
+      std::memcpy(out, row + 1, row_bytes - 1);
+      continue;
+    }
+    for (const std::uint8_t* in = row + 1; in < row + row_bytes; in += channels, out += 3) {
+      out[0] = in[0];
+      out[1] = in[green];
+      out[2] = in[blue];
+    }
+  }
 }
 
 }  // namespace
 
 Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limits, const DecodeOptions& options) {
-  const CleanPng png = clean(bytes, name);
-  const Context context(spng_ctx_new(0), spng_ctx_free);
-  if (!context) throw std::bad_alloc();
-  require(spng_set_png_buffer(context.get(), png.bytes.data(), png.bytes.size()), name);
-  spng_ihdr header{};
-  require(spng_get_ihdr(context.get(), &header), name);
+  const Png png = parts_of(bytes, name);
+  const spng_ihdr header = header_of(make_context().get(), png.header, name);
   check_image_size(header.width, header.height, name, limits);
-  check_inflation(header, png.image_bytes, name);
-  if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16) {
-    return decode_gray16(context.get(), header, name, options.scale_gray16);
-  }
+  check_inflation(header, png.data.size(), name);
+  const unsigned channels = channels_of(header);
+  const PngRows rows(header.width, header.height, channels * header.bit_depth, header.interlace_method != 0);
+  const std::unique_ptr<std::uint8_t[]> data = inflate(png.data, rows.bytes());
   Image image(static_cast<int>(header.width), static_cast<int>(header.height));
-  require(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_RGB8, 0), name);
+  if (!data || !rows.unfilter(data.get())) {
+    decode_by_spng(png, png.data, false, image, name, options.scale_gray16);
+  } else if (is_plain(png, header)) {
+    copy_rows(data.get(), channels, image);
+  } else {
+    decode_by_spng(png, {data.get(), rows.bytes()}, true, image, name, options.scale_gray16);
+  }
   return image;
 }
 
