@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "base/error.h"
@@ -22,6 +23,11 @@ bool is_jpeg(std::span<const std::uint8_t> bytes) {
   return bytes.size() >= 3 && bytes[0] == 0xFF && bytes[1] == 0xD8 && bytes[2] == 0xFF;
 }
 
+bool is_webp(std::span<const std::uint8_t> bytes) {
+  return bytes.size() >= 12 && std::memcmp(bytes.data(), "RIFF", 4) == 0 &&
+         std::memcmp(bytes.data() + 8, "WEBP", 4) == 0;
+}
+
 }  // namespace
 
 void ImageReader::begin() {
@@ -33,10 +39,11 @@ void ImageReader::begin() {
 
 void ImageReader::open(const DecodeLimits& limits, const DecodeOptions& options) {
   const bool turned = options.orient && exif_orientation(bytes) != kUpright;
-  const bool chooses = !options.bands.empty() || !options.spectrum.empty();
-  if (!is_jpeg(bytes) || turned || chooses) return hold(decode_sheets(bytes, name, limits, options));
+  const bool plain = !turned && options.bands.empty() && options.spectrum.empty();
+  is_webp_ = plain && is_webp(bytes) && webp_.open(bytes, name, limits);
+  if (!plain || !(is_webp_ || is_jpeg(bytes))) return hold(decode_sheets(bytes, name, limits, options));
   decoded_ = false;
-  size_ = jpeg_.open(bytes, name, limits);
+  size_ = is_webp_ ? webp_.size() : jpeg_.open(bytes, name, limits);
 }
 
 void ImageReader::open_file(const DecodeLimits& limits, const DecodeOptions& options) {
@@ -63,7 +70,8 @@ void ImageReader::hold_bytes(int width, int height, int sheets) {
 
 int ImageReader::reduction_for(const Box& box, int side) const {
   int reduction = 1;
-  while (!decoded_ && reduction < 8 && std::min(box.width, box.height) >= 3 * reduction * side) reduction *= 2;
+  while (!decoded_ && !is_webp_ && reduction < 8 && std::min(box.width, box.height) >= 3 * reduction * side)
+    reduction *= 2;
   return reduction;
 }
 
@@ -72,7 +80,7 @@ ImageView ImageReader::read_reduced(const Box& box, int reduction) {
 }
 
 ImageView ImageReader::read(const Box& box) {
-  if (!decoded_) return jpeg_.read(box, image_);
+  if (!decoded_) return is_webp_ ? webp_.read(box, image_) : jpeg_.read(box, image_);
   invariant(holds(size_.width, size_.height, box), "ImageReader: a box outside ", name);
   return whole_.back().part(box);
 }

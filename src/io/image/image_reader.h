@@ -2,9 +2,9 @@
 // From a sample's bytes to the pixels that are wanted of it, with buffers that are kept from sample to sample.
 //
 // The size is known before the pixels are decoded, so that a crop can be drawn first and the decoder told what is
-// needed. JPEG makes use of that (jpeg.h); other formats, and JPEGs that are to be turned or to change their channels,
-// are decoded whole when opened. Once the buffers have grown to the largest sample, a JPEG costs no allocation. For one
-// thread at a time.
+// needed. JPEG and lossy WebP make use of that (jpeg.h, webp.h); other formats, and images that are to be turned or to
+// change their channels, are decoded whole when opened. Once the buffers have grown to the largest sample, a JPEG costs
+// no allocation. For one thread at a time.
 
 #include <string>
 #include <vector>
@@ -12,6 +12,7 @@
 #include "io/image/image.h"
 #include "io/image/image_view.h"
 #include "io/image/jpeg.h"
+#include "io/image/webp.h"
 
 namespace lacuna {
 
@@ -58,7 +59,9 @@ class ImageReader {
 
  private:
   JpegReader jpeg_;
-  Image image_;  // what the JPEG decoder makes
+  WebpReader webp_;
+  bool is_webp_ = false;  // what has not been decoded
+  Image image_;           // what their decoders make
   Sheets sheets_;
   ImageSize size_;
   bool decoded_ = false;          // whole_ has all pixels

@@ -7,7 +7,8 @@
 // (deflate's own is verified), and nothing about what follows them.
 //
 // Image data that libdeflate does not take to its end (cut off, damaged, more or less than the rows need), or that are
-// too many to hold, go to libspng and zlib as they are, which read row by row and have the last word.
+// too many to hold, go to libspng and zlib as they are, which read row by row and have the last word. libdeflate reads
+// a few codes that zlib refuses because no encoder writes them; where the checksum then holds, so does the image.
 
 #include <libdeflate.h>
 #include <spng.h>
