@@ -3,6 +3,7 @@
 #include <libdeflate.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -146,7 +147,8 @@ TEST(Png, UndoesEveryFilter) {
     const Content rows = {0, 1, 200, 7, static_cast<std::uint8_t>(filter), 10, 20, 30};
     const Outcome found = outcome(file_of(png, {deflated(rows)}));
     ASSERT_EQ(found.refusal, "") << filter;
-    for (int x = 0; x < 3; ++x) EXPECT_EQ(found.image.row(1)[3 * x], expected[filter][static_cast<std::size_t>(x)]);
+    for (int x = 0; x < 3; ++x)
+      EXPECT_EQ(found.image.row(1)[std::ptrdiff_t{3} * x], expected[filter][static_cast<std::size_t>(x)]);
   }
 }
 
