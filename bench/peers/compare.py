@@ -21,6 +21,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ENVIRONMENTS = {"pillow-simd": "simd", "dali": "dali"}  # others: main
+SETTLE_SECONDS = 1.0  # after a round on all cores the program fills its queue again, beside whoever is next
 
 CONVERT = """
 import pathlib, sys
@@ -109,6 +110,8 @@ def race(report, args, title, names, images, task, threads, per_round):
     rates = {program.name: [] for program in programs}
     for turn in range(args.rounds + 1):
         for program in list(programs):
+            if threads:
+                time.sleep(SETTLE_SECONDS)
             seconds = program.seconds(task, threads, per_round)
             if isinstance(seconds, str):
                 programs.remove(program)
