@@ -69,8 +69,8 @@ void DecodingConfig::fields(Fields& f) {
          .min = 0,
          .max = 255});
   f.add("range", range,
-        {.help = "values of a TIFF's chosen channels that become 0 and 255, as in [0,10000]; empty: 16 bits keep their "
-                 "high byte"});
+        {.help = "values of the channels in data.bands that become 0 and 255, as in [0,10000]; empty: 16 bits keep "
+                 "their high byte"});
 }
 
 void DataConfig::fields(Fields& f) {

@@ -138,6 +138,21 @@ TEST(Png, OfEveryKindIsWhatLibspngMakesOfIt) {
   }
 }
 
+TEST(Png, TakesARangeOfValues) {
+  const DecodeOptions half{.range = std::array<double, 2>{100, 200}}, deep{.range = std::array<double, 2>{1000, 3000}};
+  const Content levels = {0, 99, 100, 150, 200, 255};
+  const MadePng gray{.kind = {0, 8, 1}, .width = 5, .height = 1};
+  const Outcome eight = outcome(file_of(gray, {deflated(levels)}), half);
+  const MadePng gray16{.kind = {0, 16, 1}, .width = 4, .height = 1};
+  const Content values = {0, 0x03, 0xE7, 0x07, 0xD0, 0x0B, 0xB8, 0xFF, 0xFF};  // 999, 2000, 3000, 65535
+  const Outcome sixteen = outcome(file_of(gray16, {deflated(values)}), deep);
+  ASSERT_EQ(eight.refusal + sixteen.refusal, "");
+  for (std::size_t x = 0; x < 5; ++x) EXPECT_EQ(eight.image.pixels[3 * x], (std::array{0, 0, 128, 255, 255}[x]));
+  for (std::size_t x = 0; x < 4; ++x) EXPECT_EQ(sixteen.image.pixels[3 * x + 2], (std::array{0, 128, 255, 255}[x]));
+  const MadePng colour16{.kind = {2, 16, 3}, .width = 1, .height = 1};
+  EXPECT_NE(outcome(file_of(colour16, {deflated(Content(7))}), deep).refusal.find("data.range"), std::string::npos);
+}
+
 TEST(Png, UndoesEveryFilter) {
   // Gray, 3 wide: what each filter makes of the row 10 20 30 below the row 1 200 7.
   const MadePng png{.kind = {0, 8, 1}, .width = 3, .height = 2};

@@ -67,13 +67,20 @@ bool is_tiff(std::string_view content) {
 }
 
 // Formats that are RGB in the end.
-Image decode_plain(std::span<const std::uint8_t> bytes, std::string_view content, const std::string& name,
-                   const DecodeLimits& limits, const DecodeOptions& options) {
+Image decode_bytes(std::span<const std::uint8_t> bytes, std::string_view content, const std::string& name,
+                   const DecodeLimits& limits) {
   if (has(content, 0, "\xFF\xD8\xFF"sv)) return decode_jpeg(bytes, name, limits);
-  if (has(content, 0, "\x89PNG\r\n\x1A\n"sv)) return decode_png(bytes, name, limits, options);
   if (has(content, 0, "RIFF"sv) && has(content, 8, "WEBP"sv)) return decode_webp(bytes, name, limits);
   if (has(content, 0, "GIF87a"sv) || has(content, 0, "GIF89a"sv)) return decode_gif(bytes, name, limits);
   refuse_content(content, name);
+}
+
+Image decode_plain(std::span<const std::uint8_t> bytes, std::string_view content, const std::string& name,
+                   const DecodeLimits& limits, const DecodeOptions& options) {
+  if (has(content, 0, "\x89PNG\r\n\x1A\n"sv)) return decode_png(bytes, name, limits, options);
+  Image image = decode_bytes(bytes, content, name, limits);
+  if (options.range) map_range(image, *options.range);
+  return image;
 }
 
 Image with_channels(Image image, const std::array<int, 3>& channels) {
@@ -143,6 +150,12 @@ Sheets decode_sheets(std::span<const std::uint8_t> bytes, const std::string& nam
   check_image_size(image.width, image.height, name, limits, chosen.size());
   for (const auto& channels : chosen) sheets.push_back(with_channels(image, channels));
   return sheets;
+}
+
+void map_range(Image& image, const std::array<double, 2>& range) {
+  std::array<std::uint8_t, 256> levels{};
+  for (std::size_t i = 0; i < levels.size(); ++i) levels[i] = level_in_range(static_cast<double>(i), range);
+  for (std::uint8_t& level : image.pixels) level = levels[level];
 }
 
 void interleave(std::span<const Image> sheets, int channels, std::uint8_t* out) {

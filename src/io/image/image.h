@@ -39,8 +39,8 @@ struct DecodeOptions {
   bool scale_gray16 = false;  // 16-bit gray keeps its high byte instead of being clamped to 255
   std::vector<int> bands;     // three channels, counted from 0, taken as red, green and blue; empty: the file's own
   std::vector<int> spectrum;  // channels that a network of other than three sees, in this order; empty: none does
-  // Which values of a TIFF's chosen channels become 0 and 255, linearly between them; without, 16 bits keep their high
-  // byte.
+  // Which values become 0 and 255, linearly between them, in 8-bit formats, 16-bit gray PNG and, with bands or
+  // spectrum, TIFF; without, chosen channels of 16 bits keep their high byte.
   std::optional<std::array<double, 2>> range;
 };
 

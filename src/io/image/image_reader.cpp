@@ -39,7 +39,7 @@ void ImageReader::begin() {
 
 void ImageReader::open(const DecodeLimits& limits, const DecodeOptions& options) {
   const bool turned = options.orient && exif_orientation(bytes) != kUpright;
-  const bool plain = !turned && options.bands.empty() && options.spectrum.empty();
+  const bool plain = !turned && options.bands.empty() && options.spectrum.empty() && !options.range;
   is_webp_ = plain && is_webp(bytes) && webp_.open(bytes, name, limits);
   if (!plain || !(is_webp_ || is_jpeg(bytes))) return hold(decode_sheets(bytes, name, limits, options));
   decoded_ = false;

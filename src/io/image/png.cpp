@@ -1,5 +1,4 @@
-// PNG: libdeflate inflates, we undo the filters, libspng does the rest; rows that are bytes of gray or colour already
-// are copied without it.
+// PNG through libspng, which is handed image data that libdeflate has inflated, in stored blocks.
 //
 // Only IHDR, PLTE and IDAT are read: ancillary chunks have no effect on the pixels we want (transparency is dropped,
 // gamma and profiles are ignored), so damage inside them is no reason to fail, and what Pillow accepts or refuses is
@@ -24,7 +23,6 @@
 #include "base/error.h"
 #include "io/files.h"
 #include "io/image/decoders.h"
-#include "io/image/png_rows.h"
 
 namespace lacuna {
 namespace {
@@ -141,6 +139,27 @@ void check_inflation(const spng_ihdr& header, std::size_t image_bytes, const std
   }
 }
 
+// Of all rows as they are deflated, each with the byte that names its filter; of an interlaced image of its passes.
+std::size_t inflated_bytes(const spng_ihdr& header) {
+  struct Grid {
+    std::uint32_t left, top, across, down;
+  };
+  static constexpr std::array<Grid, 1> kWhole = {{{0, 0, 1, 1}}};
+  static constexpr std::array<Grid, 7> kAdam7 = {
+      {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}};
+  const auto steps = [](std::uint32_t size, std::uint32_t first, std::uint32_t step) -> std::size_t {
+    return size > first ? (size - first + step - 1) / step : 0;
+  };
+  const std::size_t bits = std::size_t{channels_of(header)} * header.bit_depth;
+  std::size_t bytes = 0;
+  for (const Grid& grid :
+       header.interlace_method != 0 ? std::span<const Grid>(kAdam7) : std::span<const Grid>(kWhole)) {
+    const std::size_t columns = steps(header.width, grid.left, grid.across);
+    if (columns > 0) bytes += steps(header.height, grid.top, grid.down) * (1 + (columns * bits + 7) / 8);
+  }
+  return bytes;
+}
+
 // The filtered rows; null where libdeflate has not found exactly them.
 std::unique_ptr<std::uint8_t[]> inflate(Bytes data, std::size_t size) {
   using Inflater = std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)>;
@@ -203,50 +222,30 @@ Context make_context() {
 }
 
 // 16-bit gray is clamped: what every Pillow does. Scaling keeps the high byte, as 16-bit colour does.
-void decode_gray16(spng_ctx* context, Image& image, const std::string& name, bool scale) {
+void decode_gray16(spng_ctx* context, Image& image, const std::string& name, const DecodeOptions& options) {
   std::vector<std::uint16_t> gray(image.pixels.size() / 3);
   require(spng_decode_image(context, gray.data(), gray.size() * sizeof gray[0], SPNG_FMT_PNG, 0), name);
-  for (std::size_t i = 0; i < gray.size(); ++i) {
-    const auto value = static_cast<std::uint8_t>(scale ? gray[i] >> 8 : std::min<int>(gray[i], 255));
-    std::fill_n(image.pixels.begin() + static_cast<std::ptrdiff_t>(i * 3), 3, value);
-  }
+  const auto level = [&](int value) {
+    if (options.range) return level_in_range(value, *options.range);
+    return static_cast<std::uint8_t>(options.scale_gray16 ? value >> 8 : std::min(value, 255));
+  };
+  for (std::size_t i = 0; i < gray.size(); ++i)
+    std::fill_n(image.pixels.begin() + static_cast<std::ptrdiff_t>(i * 3), 3, level(gray[i]));
 }
 
-// What libspng makes of the file's image data, or of rows that were inflated and checked here.
-void decode_by_spng(const Png& png, Bytes data, bool inflated, Image& image, const std::string& name, bool scale) {
+// `inflated`: the rows, inflated and checked here; else libspng and zlib do both.
+void decode_by_spng(const Png& png, const spng_ihdr& header, std::span<const std::uint8_t> inflated, Image& image,
+                    const std::string& name, const DecodeOptions& options) {
   const Context context = make_context();
-  if (inflated) require(spng_set_crc_action(context.get(), SPNG_CRC_USE, SPNG_CRC_USE), name);
-  const std::vector<std::uint8_t> file = png_file(png, data, inflated);
-  const spng_ihdr header = header_of(context.get(), file, name);
-  if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16) {
-    return decode_gray16(context.get(), image, name, scale);
-  }
+  if (!inflated.empty()) require(spng_set_crc_action(context.get(), SPNG_CRC_USE, SPNG_CRC_USE), name);
+  const std::vector<std::uint8_t> file = png_file(png, inflated.empty() ? png.data : inflated, !inflated.empty());
+  require(spng_set_png_buffer(context.get(), file.data(), file.size()), name);
+  if (header.color_type == SPNG_COLOR_TYPE_GRAYSCALE && header.bit_depth == 16)
+    return decode_gray16(context.get(), image, name, options);
+  if (options.range && header.bit_depth == 16)
+    fail_data(name, ": a PNG of 16-bit colour, of which data.range would see the high bytes alone; store it as TIFF");
   require(spng_decode_image(context.get(), image.pixels.data(), image.pixels.size(), SPNG_FMT_RGB8, 0), name);
-}
-
-// Whether a row without its filter is bytes of gray or colour, perhaps with alpha, in their places. A palette beside
-// them has no effect, but may be a wrong one.
-bool is_plain(const Png& png, const spng_ihdr& header) {
-  return header.bit_depth == 8 && header.interlace_method == 0 && !png.has_palette &&
-         header.color_type != SPNG_COLOR_TYPE_INDEXED;
-}
-
-// From rows whose first byte names no filter any more.
-void copy_rows(const std::uint8_t* row, unsigned channels, Image& image) {
-  const std::size_t row_bytes = 1 + std::size_t{channels} * static_cast<std::size_t>(image.width);
-  const std::size_t green = channels >= 3 ? 1 : 0, blue = 2 * green;
-  for (int y = 0; y < image.height; ++y, row += row_bytes) {
-    std::uint8_t* out = image.row(y);
-    if (channels == 3) {
-      std::memcpy(out, row + 1, row_bytes - 1);
-      continue;
-    }
-    for (const std::uint8_t* in = row + 1; in < row + row_bytes; in += channels, out += 3) {
-      out[0] = in[0];
-      out[1] = in[green];
-      out[2] = in[blue];
-    }
-  }
+  if (options.range) map_range(image, *options.range);
 }
 
 }  // namespace
@@ -256,17 +255,11 @@ Image decode_png(Bytes bytes, const std::string& name, const DecodeLimits& limit
   const spng_ihdr header = header_of(make_context().get(), png.header, name);
   check_image_size(header.width, header.height, name, limits);
   check_inflation(header, png.data.size(), name);
-  const unsigned channels = channels_of(header);
-  const PngRows rows(header.width, header.height, channels * header.bit_depth, header.interlace_method != 0);
-  const std::unique_ptr<std::uint8_t[]> data = inflate(png.data, rows.bytes());
+  const std::size_t size = inflated_bytes(header);
+  const std::unique_ptr<std::uint8_t[]> rows = inflate(png.data, size);
   Image image(static_cast<int>(header.width), static_cast<int>(header.height));
-  if (!data || !rows.unfilter(data.get())) {
-    decode_by_spng(png, png.data, false, image, name, options.scale_gray16);
-  } else if (is_plain(png, header)) {
-    copy_rows(data.get(), channels, image);
-  } else {
-    decode_by_spng(png, {data.get(), rows.bytes()}, true, image, name, options.scale_gray16);
-  }
+  decode_by_spng(png, header, rows ? std::span<const std::uint8_t>(rows.get(), size) : std::span<const std::uint8_t>(),
+                 image, name, options);
   return image;
 }
 

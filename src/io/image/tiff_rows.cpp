@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstring>
 
+#include "io/image/decoders.h"
+
 namespace lacuna {
 namespace {
 
@@ -65,10 +67,7 @@ double TiffRowPainter::value_of(const std::uint8_t* p) const {
 }
 
 std::uint8_t TiffRowPainter::level_of(const std::uint8_t* p) const {
-  if (format_.range) {
-    const auto [low, high] = *format_.range;
-    return clamped(255 * ((value_of(p) - low) / (high - low)) + 0.5);
-  }
+  if (format_.range) return level_in_range(value_of(p), *format_.range);
   const bool is_signed = format_.sample == TiffSample::kSigned;
   if (format_.bits == 8) return *p;
   if (format_.bits == 16) {
