@@ -22,6 +22,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ENVIRONMENTS = {"pillow-simd": "simd", "dali": "dali"}  # others: main
 SETTLE_SECONDS = 1.0  # after a round on all cores the program fills its queue again, beside whoever is next
+ALL_CORES_LONGER = 20  # rounds; short ones measure how a queue that was just emptied fills
 
 CONVERT = """
 import pathlib, sys
@@ -97,7 +98,7 @@ def quartiles(values):
     return cut[0], cut[2]
 
 
-def race(report, args, title, names, images, task, threads, per_round):
+def race(report, args, title, names, images, task, threads, per_round, rounds=None):
     """One table: img/s of every contestant, and Lacuna's multiple of it."""
     report.line(f"\n**{title}** (load {os.getloadavg()[0]:.1f})\n")
     report.line("| | img/s | quartiles | Lacuna is | from round to round |\n|---|---|---|---|---|")
@@ -108,7 +109,7 @@ def race(report, args, title, names, images, task, threads, per_round):
         except FileNotFoundError as fault:
             missing.append((name, str(fault)))
     rates = {program.name: [] for program in programs}
-    for turn in range(args.rounds + 1):
+    for turn in range((rounds or args.rounds) + 1):
         for program in list(programs):
             if threads:
                 time.sleep(SETTLE_SECONDS)
@@ -177,7 +178,7 @@ def main():
     if "all" in wanted:
         race(report, args, f"The same, {args.threads} threads or workers",
              ["lacuna", "torchvision-v1", "torchvision-v2", "opencv", "simplejpeg", "dali"], args.images, "rrc",
-             args.threads, 2 * args.round_images)
+             args.threads, ALL_CORES_LONGER * args.round_images, max(3, args.rounds // 3))
     if "views" in wanted:
         for task in ("cae", "cae_v2"):
             race(report, args, f"Two views of {task}, one core", ["lacuna", "torchvision-v1"], args.images, task, 0,
