@@ -5,8 +5,11 @@
 
 #include "base/error.h"
 #include "data/source/sample_table.h"
+#include "io/image/jpeg_writer.h"
+#include "io/image/png_writer.h"
 #include "io/tar.h"
 #include "io/tensor/safetensors.h"
+#include "support/small_tiff.h"
 #include "support/torch_bytes.h"
 
 namespace lacuna {
@@ -145,6 +148,32 @@ void write_archives(const fs::path& folder) {
   write(folder / "sample_table" / "seed", table.to_bytes());
 }
 
+// Pictures of a few pixels. WebP and GIF, which nothing here writes, begin with FUZZ_SEEDS.
+void write_images(const fs::path& out) {
+  const auto put = [&out](const std::string& target, const std::string& name, const std::vector<std::uint8_t>& bytes) {
+    const std::string content(bytes.begin(), bytes.end());
+    write(out / target / name, content);
+    write(out / "decode_image" / name, content);
+  };
+  Image image(9, 7);
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) image.pixels[i] = static_cast<std::uint8_t>(i * i);
+  put("decode_png", "seed-png", encode_png(image));
+  put("decode_jpeg", "seed-jpeg", encode_jpeg(image, 80));
+  int count = 0;
+  for (const int channels : {1, 3, 4, 5}) {
+    for (const int bits : {8, 16, 32}) {
+      for (const bool separate : {false, true}) {
+        testing::SmallTiff tiff{.width = 5, .height = 3, .channels = channels, .bits = bits, .separate = separate};
+        tiff.photometric = channels < 3 ? 1 : 2;
+        tiff.format = bits == 32 ? 3 : 1;
+        tiff.orientation = 1 + count % 8;
+        for (int i = 0; i < 15 * channels; ++i) tiff.samples.push_back(static_cast<std::uint32_t>(i * 3001 % 251));
+        put("decode_tiff", text("seed-tiff-", ++count), testing::tiff_bytes(tiff));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lacuna
 
@@ -155,5 +184,6 @@ int main(int argc, char** argv) {
   }
   lacuna::write_all(argv[1]);
   lacuna::write_archives(argv[1]);
+  lacuna::write_images(argv[1]);
   lacuna::write_configs(std::filesystem::path(argv[1]) / "config");
 }
