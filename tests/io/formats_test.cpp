@@ -187,6 +187,24 @@ TEST(Tiff, RefusesAPageThatItsBytesCannotHold) {
   EXPECT_NE(refusal([&] { decode_image(tiff_bytes(tiff), "bomb.tif"); }).find("limit"), std::string::npos);
 }
 
+// Three samples, of which one is said to be the alpha behind three colours.
+TEST(Tiff, RefusesAnAlphaThatIsNotThere) {
+  SmallTiff tiff = numbered(4, 8);
+  tiff.photometric = 2;
+  std::vector<std::uint8_t> bytes = tiff_bytes(tiff);
+  const auto set = [&bytes](int tag, std::uint8_t value) {
+    for (std::size_t at = 10; at + 12 <= bytes.size(); at += 12) {
+      if ((bytes[at] | bytes[at + 1] << 8) == tag) return bytes[at + 8] = value;
+    }
+    ADD_FAILURE() << "no tag " << tag;
+    return value;
+  };
+  set(338, 1);  // colours multiplied with it
+  EXPECT_EQ(refusal([&] { decode_image(bytes, "alpha.tif"); }), "");
+  set(277, 3);
+  EXPECT_NE(refusal([&] { decode_image(bytes, "alpha.tif"); }), "");
+}
+
 TEST(Tiff, RefusesAPlaneWithoutAPlace) {
   SmallTiff tiff = numbered(7, 8);
   tiff.separate = true;

@@ -175,9 +175,10 @@ Plan plan_colors(const Layout& layout, const std::string& name) {
   const bool cmyk = layout.photometric == PHOTOMETRIC_SEPARATED;
   const int colors = cmyk ? 4 : 3;
   const bool known = (layout.bits == 8 || layout.bits == 16) && layout.format == SAMPLEFORMAT_UINT;
-  if (!known || layout.samples < colors || layout.samples > 6) refuse_layout(layout, name);
   Plan plan{.color = cmyk ? TiffColor::kCmyk : TiffColor::kRgb, .samples = {0, 1, 2}};
   plan.premultiplied = !cmyk && layout.premultiplied;
+  const int least = colors + (plan.premultiplied ? 1 : 0);
+  if (!known || layout.samples < least || layout.samples > 6) refuse_layout(layout, name);
   if (cmyk || plan.premultiplied) plan.samples.push_back(3);
   return plan;
 }
